@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -13,6 +14,21 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pecas  # noqa: E402
+
+# Sem prazo por exemplo: a máquina de integração é lenta quando quer.
+settings.register_profile(
+    "curso", deadline=None, max_examples=100, print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("curso")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Para modelos minúsculos, uma thread é mais rápida do que duas que se esperam."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +54,11 @@ def corpus() -> dict[str, list[dict]]:
     """O corpus inteiro, por parte."""
     folder = ROOT / "02-texto-vira-numero" / "corpus"
     return {
-        part: [json.loads(line) for line in (folder / f"{part}.jsonl").open(encoding="utf-8")]
+        part: [
+            json.loads(line)
+            for line in (folder / f"{part}.jsonl").read_text("utf-8").split("\n")
+            if line
+        ]
         for part in ("treino", "validacao", "teste")
     }
 

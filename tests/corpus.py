@@ -193,7 +193,7 @@ def check_world(world: dict) -> list[str]:
         if p["casa"] not in homes:
             problems.append(f"{p['id']}: casa {p['casa']} não existe.")
         for key in ("pai", "mae"):
-            if p[key] and people[p[key]]["idade"] - p["idade"] < 16:
+            if p[key] in people and people[p[key]]["idade"] - p["idade"] < 16:
                 problems.append(f"{p['id']}: a idade não combina com a de {p[key]}.")
     for names in ([short(p) for p in people.values()], [a["nome"] for a in world["animais"]]):
         for name, n in Counter(names).items():

@@ -11,6 +11,7 @@ daquele nome ensinada no capítulo NN.
 
 import argparse
 import ast
+import linecache
 import re
 import sys
 import types
@@ -21,6 +22,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMISE = re.compile(r"#@title Peças do capítulo (\d\d), sem mudar nada\s*$")
+ALMOST = re.compile(r"#\s*@title\s+Peças", re.IGNORECASE)
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*$")
 
 # Nomes que um capítulo posterior ensina de novo, melhorados, e por quê.
@@ -50,8 +52,17 @@ def code_cells(path: Path) -> list[tuple[int, str]]:
 
 
 def neutralize(source: str) -> str:
-    """Troca as linhas do IPython (%mágica, !comando) por um `pass` na mesma linha."""
-    return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
+    """Troca as linhas do IPython (%mágica, !comando) por um `pass` na mesma linha.
+
+    Só mexe no que o Python não lê: um `%` no começo de uma linha pode ser uma conta.
+    """
+    if source.startswith("%%"):
+        return "\n".join("pass" for _ in source.splitlines())
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
+    return source
 
 
 def without_docstrings(node: ast.AST) -> str:
@@ -113,6 +124,13 @@ def broken_promises(books: dict[str, Path]) -> list[str]:
     origin = {n: taught(p) for n, p in books.items()}
     problems = []
     for n, path in books.items():
+        for i, source in code_cells(path):
+            first_line = source.splitlines()[0] if source else ""
+            if ALMOST.match(first_line) and not PROMISE.match(first_line):
+                problems.append(
+                    f"{path.parent.name}, célula {i}: a promessa se escreve assim, letra por "
+                    f"letra: #@title Peças do capítulo NN, sem mudar nada"
+                )
         for d in definitions(path):
             where = f"{path.parent.name}, célula {d.cell}: {d.name}"
             if d.promise is None:
@@ -175,8 +193,10 @@ def lift(path: Path, name: str | None = None) -> types.ModuleType:
     sys.modules[module.__name__] = module
     for i, source in code_cells(path):
         body = [n for n in ast.parse(source).body if is_import(n) or name_of(n)]
-        code = compile(ast.Module(body, []), f"{path.parent.name}[{i}]", "exec")
-        exec(code, module.__dict__)
+        where = f"{path.parent.name}[{i}]"
+        # Para que um erro mostre a linha da célula, e inspect.getsource funcione.
+        linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+        exec(compile(ast.Module(body, []), where, "exec"), module.__dict__)
     return module
 
 

@@ -1,0 +1,96 @@
+"""Os resultados gravados ainda são das definições que dizem ter medido, e cumprem o prometido."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pecas
+import pytest
+
+sys.path.insert(0, str(pecas.ROOT / "tests" / "benchmarks"))
+import registro  # noqa: E402
+
+FILES = sorted(registro.RESULTS.glob("*.json"))
+
+
+def load(name: str) -> dict:
+    return json.loads((registro.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_ha_resultados():
+    assert {"bpe", "vazao"} <= {p.stem for p in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_o_resultado_e_das_definicoes_de_hoje(path):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    now = registro.fingerprint(result["definições"]["usadas"])
+    assert now == result["definições"]["sha256"], f"rode de novo: {result['comando']}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_o_resultado_diz_de_onde_veio(path):
+    text = path.read_text(encoding="utf-8")
+    result = json.loads(text)
+    assert {"comando", "sementes", "versões", "máquina", "data", "medidas"} <= set(result)
+    script = re.fullmatch(r"python (tests/benchmarks/\w+\.py).*", result["comando"])[1]
+    assert (pecas.ROOT / script).is_file()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", result["data"])
+    assert not re.search(r"/(root|home|work|tmp|Users)\b", text), "caminho de uma máquina"
+
+
+def test_o_bpe_cumpre_o_prometido():
+    measured = load("bpe")["medidas"]
+    assert measured["nosso_sobre_rust"]["mediana"] <= 5
+    assert measured["recontagem_sobre_nosso"] >= 25
+    assert measured["mesmas_fusões_que_a_recontagem"] is True
+    assert load("bpe")["tarefa"]["bytes"] >= 1_000_000
+    assert load("bpe")["tarefa"]["tokens"] == 2048
+
+
+def test_a_vazao_cumpre_o_prometido():
+    for size, measured in load("vazao")["medidas"].items():
+        assert measured["nosso_sobre_transformers"]["mediana"] >= 1, size
+        assert measured["nosso_sobre_transformers"]["repetições"] >= 10, size
+        assert 0 < measured["fração_do_pico"] < 1, size
+
+
+# --- o conferidor vê uma definição que mudou -------------------------------------------
+
+
+@pytest.fixture
+def books(tmp_path) -> Path:
+    """Uma cópia dos cadernos de verdade, para mexer."""
+    for path in pecas.notebooks().values():
+        target = tmp_path / path.parent.name / path.name
+        target.parent.mkdir()
+        target.write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def edit(root: Path, chapter: str, old: str, new: str) -> None:
+    path = pecas.notebooks(root)[chapter]
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_mudar_uma_definicao_invalida_o_resultado(books):
+    used = load("bpe")["definições"]["usadas"]
+    before = registro.fingerprint(used, books)
+    assert before == registro.fingerprint(used)
+    edit(books, "02", "def merge_pair(ids: list[int]", "def merge_pair(ids: list")
+    assert registro.fingerprint(used, books) != before
+
+
+def test_mudar_um_comentario_nao_invalida(books):
+    used = load("vazao")["definições"]["usadas"]
+    before = registro.fingerprint(used, books)
+    edit(books, "04", "Vaswani et al., 2017", "Vaswani e outros, 2017")
+    assert registro.fingerprint(used, books) == before
+
+
+def test_definicao_que_sumiu_e_acusada(books):
+    with pytest.raises(ValueError, match="já não ensina"):
+        registro.fingerprint({"02": ["merge_pair", "nunca_existiu"]}, books)
