@@ -23,7 +23,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 PROMISE = re.compile(r"#@title Peças do capítulo (\d\d), sem mudar nada\s*$")
 ALMOST = re.compile(r"#\s*@title\s+Peças", re.IGNORECASE)
-CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*$")
+CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+$")  # T, D e V são contas da lição, não peças
 
 # Nomes que um capítulo posterior ensina de novo, melhorados, e por quê.
 TAUGHT_AGAIN: dict[tuple[str, str], str] = {}

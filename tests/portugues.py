@@ -58,7 +58,7 @@ def available() -> bool:
 
 @functools.cache
 def listed() -> dict[str, list[str]]:
-    """As palavras da lista, por lugar: '' vale em toda parte; 'bd-0316', só nesse documento."""
+    """As palavras da lista, por lugar: `''` vale em toda parte; `'bd-0316'`, só nesse documento."""
     found: dict[str, list[str]] = {}
     for line in ACCEPTED.read_text(encoding="utf-8").splitlines():
         place, _, words = line.split("#")[0].rpartition(":")
@@ -151,7 +151,9 @@ def alt_text(match: re.Match) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Um pedaço de programa guardado num texto (os testes têm vários)."""
+    """Um pedaço de programa, ou uma expressão regular, guardado num texto."""
+    if re.search(r"\[[^\]]*[A-Za-zÀ-ÿ]-|\(\?|\\[dwsbn]|\.\*", text):
+        return True
     if not re.search(r"\n|^(?:import|from|def|class|assert) ", text):
         return False
     try:

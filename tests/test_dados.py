@@ -253,7 +253,7 @@ def test_o_fim_escrito_num_documento_nao_corta_o_fluxo(c02, tokenizer):
         ("  bordas \n", "bordas"),
         ("linha com rabo   \noutra", "linha com rabo\noutra"),
         ("um\n\n\n\n\ndois", "um\n\ndois"),
-        ("nÃ£o Ã© fÃ¡cil", "não é fácil"),
+        ("nÃ£o Ã© bom", "não é bom"),
         ("ÁGUA, São João e Âncora", "ÁGUA, São João e Âncora"),
         ("", ""),
     ],

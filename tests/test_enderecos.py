@@ -60,7 +60,7 @@ def workflow() -> dict:
 
 
 def test_o_workflow_cobre_o_que_prometemos(workflow):
-    triggers = workflow[True] if True in workflow else workflow["on"]  # 'on' vira True no YAML
+    triggers = workflow[True] if True in workflow else workflow["on"]  # `on` vira True no YAML
     assert {"push", "pull_request", "schedule"} <= set(triggers)
     [cron] = [entry["cron"] for entry in triggers["schedule"]]
     assert re.fullmatch(r"\d+ \d+ \* \* \d", cron), "a rodada semanal"

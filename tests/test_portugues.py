@@ -34,8 +34,8 @@ def test_a_lista_de_palavras_aceitas_esta_em_ordem():
     words = portugues.listed()[""]
     assert sorted(words) == sorted(set(words)), "há palavra repetida"
     assert len(words) < 700, "a lista cresceu demais: é erro de verdade ou falta crase?"
-    known = set(words) - portugues.ask_dictionary(words)
-    assert known == set(), "o dicionário já conhece estas"
+    known = [w for w in words if not portugues.ask_dictionary([w, *w.split("-")])]
+    assert known == [], "o dicionário já conhece estas"
 
 
 def test_cada_erro_de_proposito_esta_no_seu_documento(corpus):
@@ -48,9 +48,9 @@ def test_cada_erro_de_proposito_esta_no_seu_documento(corpus):
 
 def test_nenhuma_palavra_aceita_e_portugues_sem_acento():
     """Aceitar 'nao' ou 'atencao' por engano desligaria o teste para elas."""
-    ending = re.compile(r"(cao|coes|sao|ncia|avel|ivel|logica|voce|tambem|nao|ate|ja)$")
-    words = portugues.listed()[""]
-    assert [w for w in words if ending.search(w) and not w[0].isupper()] == []
+    typo = re.compile(r".*(cao|coes|sao|ncia|avel|ivel|logica)|voce|tambem|nao|ate|ja")
+    words = set(portugues.listed()[""]) - {"validacao"}  # o nome de uma parte do corpus
+    assert [w for w in words if typo.fullmatch(w)] == []
 
 
 # --- o conferidor vê o que precisa ver -------------------------------------------------

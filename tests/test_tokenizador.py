@@ -174,7 +174,7 @@ def naive_merges(texts: list[str], n_merges: int, split) -> list[tuple[int, int]
 
 @settings(max_examples=300)
 @given(
-    texts=st.lists(st.text("aab bç1\n", max_size=30), max_size=6),
+    texts=st.lists(st.text("a a b ç 1 \n", max_size=30), max_size=6),
     n_merges=st.integers(0, 14),
 )
 def test_treino_incremental_igual_a_recontar_tudo(c02, texts, n_merges):

@@ -62,7 +62,7 @@ class Theirs(nn.Module):
 def flops_per_token(config) -> float:
     """Contas de um token no treino: 2 por peso na ida, o dobro disso na volta.
 
-    Entram as matrizes dos blocos (12·C² por camada), a saída (V·C) e a atenção (QKᵀ e a
+    Entram as matrizes dos blocos (12·C² por camada), a saída (V·C) e a atenção (`q @ k.T` e a
     média dos valores: 4·T·C por camada, sem descontar a máscara).
     """
     C, L, T, V = config.d_model, config.n_layer, config.context_length, config.vocab_size
