@@ -131,7 +131,7 @@ def kin(world: dict) -> dict[tuple[str, str], set[str]]:
     """(A, B) -> graus de parentesco em que A pode ser chamado em relação a B."""
     people = {p["id"]: p for p in world["pessoas"]}
     parents = {i: {p[k] for k in ("pai", "mae") if p[k]} for i, p in people.items()}
-    for i, p in people.items():  # quem é casado com um dos pais também conta
+    for i in people:  # quem é casado com um dos pais também conta
         parents[i] |= {people[q]["conjuge"] for q in parents[i] if people[q]["conjuge"]}
     siblings = {
         (a, b) for a in people for b in people if a != b and parents[a] & parents[b]
