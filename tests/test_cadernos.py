@@ -33,9 +33,8 @@ def test_paginas_sem_palavras_de_rascunho():
     assert found == []
 
 
-@pytest.mark.parametrize("folder", ["."])
-def test_ruff_nos_cadernos_e_nos_testes(folder):
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", folder]
+def test_ruff_nos_cadernos_e_nos_testes():
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
 

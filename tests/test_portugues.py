@@ -9,14 +9,18 @@ import pytest
 ROOT = portugues.ROOT
 
 
-@pytest.fixture(scope="module", autouse=True)
-def hunspell():
+def require_dictionary() -> None:
     """Sem o dicionário não há o que conferir; na integração contínua isso é uma falha."""
     if not portugues.available():
         reason = "falta o hunspell com o pt_BR (apt-get install hunspell hunspell-pt-br)"
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dictionary():
+    require_dictionary()
     portugues.prepare(portugues.pages())
 
 
@@ -110,3 +114,11 @@ def test_sem_o_hunspell_diz_o_que_instalar(monkeypatch, capsys):
     assert not portugues.available()
     assert portugues.main([]) == 2
     assert "apt-get install hunspell" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail), ("", pytest.skip)])
+def test_sem_o_hunspell_a_integracao_continua_falha(monkeypatch, ci, outcome):
+    monkeypatch.setattr(portugues, "available", lambda: False)
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome.Exception, match="falta o hunspell"):
+        require_dictionary()
