@@ -15,6 +15,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from num2words import num2words
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "02-texto-vira-numero" / "corpus"
 PARTS = ("treino", "validacao", "teste")
@@ -250,6 +252,135 @@ def check_facts(rows: list[dict], world: dict) -> list[str]:
     return problems
 
 
+WEEK = ("segunda", "terça", "quarta", "quinta", "sexta", "sábado", "domingo")
+
+
+def open_days(place: dict) -> set[str]:
+    """Os dias da semana em que um lugar abre: 'terça a sábado' -> {'terça', …}."""
+    days = place["dias"]
+    if days == "todos os dias":
+        return set(WEEK)
+    if " a " in days:
+        first, last = (WEEK.index(d) for d in days.split(" a "))
+        return set(WEEK[first : last + 1])
+    return {d for d in WEEK if d in days}
+
+
+def check_places(rows: list[dict], world: dict) -> list[str]:
+    """Contradições legíveis de rua, morada, dias de abrir e preço."""
+    places = {PLACE_NAMES[x["id"]]: x for x in world["lugares"] if x["id"] in PLACE_NAMES}
+    names = "|".join(sorted(map(re.escape, places), key=len, reverse=True))
+    streets = {r["nome"].lower(): r["id"] for r in world["ruas"]}
+    road = "|".join(streets)
+    people = {short(p).lower(): p for p in world["pessoas"]}
+    day = f"({'|'.join(WEEK)})s?(?:-feira|s-feiras)?"
+    tail = r"(?: (?!fica|mora)[\wà-ü]+){0,3}?"  # «padaria Forno Velho», «oficina da Jurema»
+    street = re.compile(rf"\b({names}){tail},? (?:que )?(?:fica|está|funciona) n[ao] ({road})\b")
+    home = re.compile(rf"\b({'|'.join(people)}),? (?:que )?mora n[ao] ({road})\b")
+    shut = re.compile(rf"\b({names}){tail},? (?:que )?(?:fecha|não abre|nunca abre|está fechad[ao])"
+                      rf" (?:toda |n[ao]s? |aos? |às? )+{day}\b")
+    opens = re.compile(rf"\b({names}){tail},? (?:que )?(?<!não )(?<!nunca )(?<!só )abre"
+                       rf" (?:toda |n[ao]s? |aos? |às? )+{day}\b")
+    span = re.compile(rf"\b({names}){tail},? (?:que )?(?:só )?(?:abre|funciona) de {day} a {day}\b")
+    items = {x["item"].lower(): x["preco"] for x in world["precos"]}
+    values = {num2words(n, lang="pt_BR"): n for n in range(1, 100)}
+    spelled = "|".join(sorted(values, key=len, reverse=True))
+    cost = re.compile(
+        rf"\b({'|'.join(map(re.escape, items))})(?: [\wà-ü]+){{0,4}}? (?:custa|sai por|vale|por|a)"
+        rf" (?:só |r\$ ?)*(?:(\d+)(?:,(\d\d))?|({spelled}) rea(?:l|is)(?: e ({spelled}))?)"
+        r"(?![\wà-ü]| \w+vos| horas| da )")
+    problems = []
+
+    def wrong(row, match, why):
+        problems.append(f"{row['id']}: «{match[0]}», mas {why}.")
+
+    for row in rows:
+        text = (row["titulo"] + "\n" + row["texto"]).lower()
+        for m in street.finditer(text):
+            if places[m[1]]["rua"].lower() != m[2]:
+                wrong(row, m, f"fica em {places[m[1]]['rua']}")
+        for m in home.finditer(text):
+            person = people[m[1]]
+            lives = {person["casa"]} | {x["rua"] for x in world["lugares"]
+                                        if x["id"] == person["casa"]}
+            if streets[m[2]] not in lives and m[2] not in {x.lower() for x in lives}:
+                wrong(row, m, f"mora em {person['casa']}")
+        for m in shut.finditer(text):
+            if m[2] in open_days(places[m[1]]):
+                wrong(row, m, f"abre {places[m[1]]['dias']}")
+        for m in opens.finditer(text):
+            if m[2] not in open_days(places[m[1]]):
+                wrong(row, m, f"abre {places[m[1]]['dias']}")
+        for m in span.finditer(text):
+            first, last = WEEK.index(m[2]), WEEK.index(m[3])
+            said = set(WEEK[first : last + 1]) if first <= last else set()
+            if not said <= open_days(places[m[1]]):
+                wrong(row, m, f"abre {places[m[1]]['dias']}")
+        for m in cost.finditer(text):
+            whole = int(m[2]) if m[2] else values[m[4]]
+            cents = int(m[3]) if m[3] else values.get(m[5], 0)
+            half = re.search(r"\b(?:metade|mei[oa]|pedaço)\b", text[max(0, m.start() - 30) : m.start()])
+            if whole + cents / 100 != items[m[1]] and not half:
+                wrong(row, m, f"custa R$ {items[m[1]]:.2f}".replace(".", ","))
+    return problems
+
+
+# ------------------------------------------------------------------ combinações
+
+# Como o corpus chama cada lugar: um pedaço do nome que não se confunde com outro.
+PLACE_NAMES = {
+    "praca": "praça", "coreto": "coreto", "igreja": "igreja", "prefeitura": "prefeitura",
+    "jornal": "a voz do barro", "relojoaria": "relojoaria", "farmacia": "farmácia",
+    "padaria": "padaria", "sapataria": "sapataria", "barbearia": "barbearia",
+    "posto": "posto de saúde", "mercearia": "mercearia", "restaurante": "panela de barro",
+    "sorveteria": "sorveteria", "tecidos": "arco-íris", "escola": "escola",
+    "biblioteca": "biblioteca", "museu": "museu", "cinema": "cine lua",
+    "clinica": "patas e penas", "correio": "correio", "rodoviaria": "jardineira",
+    "oficina": "oficina", "radio": "rádio melado", "campo": "campo do pirão",
+    "ponte": "ponte do melado", "olaria": "olaria", "chacara_okada": "chácara okada",
+    "sitio_boa_espera": "boa espera", "cachoeira": "cachoeira",
+    "chacara_das_abelhas": "chácara das abelhas", "pousada": "pousada", "mirante": "mirante",
+}  # fmt: skip
+
+
+def mentions(row: dict, world: dict) -> set[tuple[str, str]]:
+    """(pessoa, lugar) que um documento põe juntos."""
+    text = row["titulo"] + " " + row["texto"]
+    seen, low = set(WORD.findall(text)), text.lower()
+    people = [p["id"] for p in world["pessoas"] if short(p) in seen]
+    places = [i for i, name in PLACE_NAMES.items() if name in low]
+    return {(p, x) for p in people for x in places}
+
+
+def combinations(parts: dict[str, list[dict]], world: dict) -> list[dict]:
+    """Os pares de pessoa e lugar que só a parte de teste junta, e em que documentos.
+
+    Quem trabalha no lugar não conta: isso o treino diz de outros jeitos.
+    """
+    own = {(p["id"], p["trabalho"]) for p in world["pessoas"]}
+    known = {c for part in ("treino", "validacao") for r in parts[part] for c in mentions(r, world)}
+    found = defaultdict(list)
+    for row in parts["teste"]:
+        for c in mentions(row, world) - known - own:
+            found[c].append(row["id"])
+    return [{"pessoa": p, "lugar": x, "documentos": ids} for (p, x), ids in sorted(found.items())]
+
+
+def check_combinations(parts: dict[str, list[dict]], folder: Path = FOLDER) -> list[str]:
+    """`combinacoes.json` lista exatamente os pares que só o teste junta."""
+    world = json.loads((folder / "mundo.json").read_text(encoding="utf-8"))
+    path = folder / "combinacoes.json"
+    if not path.is_file():
+        return ["combinacoes.json: o arquivo não existe."]
+    now, written = combinations(parts, world), json.loads(path.read_text(encoding="utf-8"))
+    if written != now:
+        return ["combinacoes.json: não é o que as partes dizem; rode --carimbar."]
+    documents = {d for c in now for d in c["documentos"]}
+    if len(documents) < 0.4 * len(parts["teste"]):
+        return [f"combinacoes.json: só {len(documents)} documentos de teste têm um par inédito."]
+    return []
+
+
 # ------------------------------------------------------------------ medidas
 
 
@@ -316,12 +447,14 @@ def check(folder: Path = FOLDER) -> list[str]:
     parts, problems = load(folder)
     world = json.loads((folder / "mundo.json").read_text(encoding="utf-8"))
     problems += check_world(world) + check_rows(parts) + check_variety(parts)
-    return problems + check_facts([r for p in parts.values() for r in p], world)
+    problems += check_combinations(parts, folder)
+    rows = [r for p in parts.values() for r in p]
+    return problems + check_facts(rows, world) + check_places(rows, world)
 
 
 def sums(folder: Path = FOLDER) -> dict[str, str]:
     """SHA-256 dos arquivos do corpus, por nome."""
-    names = [f"{p}.jsonl" for p in PARTS] + ["mundo.json"]
+    names = [f"{p}.jsonl" for p in PARTS] + ["mundo.json", "combinacoes.json"]
     return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
 
 
@@ -346,6 +479,9 @@ def stamp(folder: Path = FOLDER) -> None:
     import pecas
 
     parts, _ = load(folder)
+    world = json.loads((folder / "mundo.json").read_text(encoding="utf-8"))
+    pairs = ",\n ".join(json.dumps(c, ensure_ascii=False) for c in combinations(parts, world))
+    (folder / "combinacoes.json").write_text(f"[{pairs}]\n", encoding="utf-8")
     (folder / "README.md").write_text(card(parts, folder), encoding="utf-8")
     lines = [f"{h}  {n}\n" for n, h in sums(folder).items()]
     (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

@@ -23,8 +23,18 @@ def test_corpus_sem_problemas():
 
 def test_tamanho_prometido(parts):
     rows = [r for p in parts.values() for r in p]
-    assert len(rows) >= 200
-    assert sum(len(r["texto"].encode()) for r in rows) >= 200_000
+    assert len(rows) >= 1800
+    assert sum(len(r["texto"].encode()) for r in rows) >= 2_000_000
+
+
+def test_variedade_prometida(parts):
+    rows = [r for p in parts.values() for r in p]
+    assert len({w for r in rows for w in C.words(r["texto"])}) <= 14_000
+    train = "\n".join(r["texto"] for r in parts["treino"]).encode()
+    assert len(C.lzma.compress(train, preset=9)) >= 0.24 * len(train)
+    stories = [r["texto"] for r in rows if r["genero"] == "história"]
+    assert sum("— " in t for t in stories) >= len(stories) / 3
+    assert set("áàâãéêíóôõúç") <= set("".join(r["texto"] for r in rows))
 
 
 def test_somas_e_cartao_em_dia(parts):
@@ -127,6 +137,50 @@ def test_ve_contradicao(world, sentence, hint):
 )
 def test_aceita_o_que_e_verdade(world, sentence):
     assert C.check_facts([{"id": "bd-0000", "titulo": "", "texto": sentence}], world) == []
+
+
+@pytest.mark.parametrize(
+    "sentence, hint",
+    [
+        ("A padaria fica na Rua da Matriz.", "fica em Rua do Forno"),
+        ("Bento mora na Avenida do Rio.", "mora em rua_do_forno"),
+        ("A padaria não abre na sexta.", "abre terça a domingo"),
+        ("O Cine Lua abre aos domingos.", "abre sexta e sábado"),
+        ("O museu abre de segunda a sexta.", "abre quinta a domingo"),
+        ("A rapadura custa R$ 9,00.", "custa R$ 7,00"),
+        ("Ela comprou rapadura por oito reais e cinquenta.", "custa R$ 7,00"),
+    ],
+)
+def test_ve_lugar_dia_ou_preco_errado(world, sentence, hint):
+    row = {"id": "bd-0000", "titulo": "", "texto": sentence}
+    found = C.check_places([row], world)
+    assert any(hint in p for p in found), found
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "A padaria fica na Rua do Forno e fecha na segunda.",
+        "Bento mora na Rua do Forno; Léo mora na Estrada da Serra.",
+        "O museu abre de quinta a domingo. O Cine Lua só abre na sexta.",
+        "A rapadura custa R$ 7,00 e a metade de um picolé de limão sai por um real e cinquenta.",
+    ],
+)
+def test_aceita_lugar_dia_e_preco_certos(world, sentence):
+    assert C.check_places([{"id": "bd-0000", "titulo": "", "texto": sentence}], world) == []
+
+
+def test_ve_combinacao_que_vazou(parts, world, tmp_path):
+    for name in ("mundo.json", "combinacoes.json"):
+        (tmp_path / name).write_bytes((C.FOLDER / name).read_bytes())
+    assert C.check_combinations(parts, tmp_path) == []
+    bad = copy.deepcopy(parts)
+    first(bad)["texto"] += next(
+        r["texto"] for r in bad["teste"] if r["id"] == C.combinations(parts, world)[0]["documentos"][0]
+    )
+    assert "rode --carimbar" in C.check_combinations(bad, tmp_path)[0]
+    (tmp_path / "combinacoes.json").unlink()
+    assert "não existe" in C.check_combinations(parts, tmp_path)[0]
 
 
 def plant(world, defect):
