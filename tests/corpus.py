@@ -460,10 +460,10 @@ def sums(folder: Path = FOLDER) -> dict[str, str]:
 
 def between(text: str, mark: str, new: str) -> str:
     """Troca o que está entre `<!-- mark -->` e `<!-- /mark -->`."""
-    pattern = rf"(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)"
+    pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
     if not re.search(pattern, text, flags=re.S):
         raise ValueError(f"O cartão não tem a marca <!-- {mark} -->.")
-    return re.sub(pattern, lambda m: m[1] + new + m[2], text, flags=re.S)
+    return re.sub(pattern, lambda m: f"{m[1]}{new}\n{m[2]}", text, flags=re.S)
 
 
 def card(parts: dict[str, list[dict]], folder: Path = FOLDER) -> str:
@@ -482,7 +482,11 @@ def stamp(folder: Path = FOLDER) -> None:
     world = json.loads((folder / "mundo.json").read_text(encoding="utf-8"))
     pairs = ",\n ".join(json.dumps(c, ensure_ascii=False) for c in combinations(parts, world))
     (folder / "combinacoes.json").write_text(f"[{pairs}]\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(parts, folder), encoding="utf-8")
+    import fatos
+
+    rows = [r for p in parts.values() for r in p]
+    text = between(card(parts, folder), "fatos", fatos.summary(fatos.coverage(rows, world)))
+    (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [f"{h}  {n}\n" for n, h in sums(folder).items()]
     (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
     path = pecas.notebooks().get("02")

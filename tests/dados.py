@@ -7,6 +7,7 @@ medidas (lacunas, pares mínimos, inícios) e preferências.
 
 import argparse
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -227,8 +228,9 @@ def check_reviews(parts: dict[str, list[dict]], world: dict) -> list[str]:
     return problems
 
 
-def number_in(text: str) -> float | None:
-    """O único ou o último número de uma resposta, em algarismos ou por extenso até cem."""
+@functools.cache
+def number_words() -> tuple[dict[str, int], re.Pattern]:
+    """Os números por extenso de 0 a 100, e o padrão que acha um número num texto."""
     from num2words import num2words
 
     names = {plain(num2words(n, lang="pt_BR")): n for n in range(101)} | {
@@ -236,7 +238,13 @@ def number_in(text: str) -> float | None:
         "trinta e uma": 31, "trinta e duas": 32, "quarenta e uma": 41, "quarenta e duas": 42,
     }
     words = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    found = re.findall(rf"\d+(?:[.,]\d+)?|\b(?:{words})\b", text.lower())
+    return names, re.compile(rf"\d+(?:[.,]\d+)?|\b(?:{words})\b")
+
+
+def number_in(text: str) -> float | None:
+    """O único ou o último número de uma resposta, em algarismos ou por extenso até cem."""
+    names, pattern = number_words()
+    found = pattern.findall(text.lower())
     if not found:
         return None
     last = found[-1]
@@ -368,7 +376,7 @@ def check_cloze(rows: list[dict], world: dict) -> list[str]:
     if len(rows) < 300:
         problems.append(f"lacunas: só {len(rows)}; o mínimo é 300.")
     place = Counter(r["opcoes"].index(r["resposta"]) for r in rows if r["resposta"] in r["opcoes"])
-    if rows and max(place.values()) > 0.4 * len(rows):
+    if place and max(place.values()) > 0.4 * len(rows):
         problems.append("lacunas: a resposta certa está quase sempre na mesma posição.")
     return problems
 
@@ -566,7 +574,8 @@ def card_instructions() -> str:
     parts, _ = load(SETS["instrucoes"])
     count = {p: Counter(r["familia"] for r in rows) for p, rows in parts.items()}
     base = results()["instrucoes"]
-    rows = [[f"`{f}`", *(count[p][f] for p in parts), interval(base["por_familia"][f])]
+    scores = {f: interval(x) for f, x in base["por_familia"].items()}
+    rows = [[f"`{f}`", *(count[p][f] for p in parts), scores.get(f, "—")]
             for f in sorted(count["treino"])]
     rows.append(["**todas**", *(len(r) for r in parts.values()), interval(base["todas"])])
     text = table(["família", *parts, "vizinho mais próximo, na prova"], rows)
@@ -604,7 +613,7 @@ def card_measures() -> str:
                     + [["**todos**", len(pairs),
                         *(interval(base["pares"][m]["todos"]) for m in names)]]),
               "", f"**`inicios.jsonl`**: {len(prompts)} começos, cada um com uma continuação "
-              "escrita por gente ou por um modelo grande, para comparar."]
+              "escrita junto com ele, para comparar."]
     lines += ["", table(["modelo", "bits por byte da continuação"],
                         [[m, dec(v, 3)] for m, v in base["inicios"].items()])]
     return "\n".join(lines)

@@ -45,6 +45,12 @@ SAME = {
     "dias:sabado": r"sabado",
     "dias:domingo": r"domingo",
 }
+KINDS = {
+    "casa": "onde mora", "comida": "comida preferida", "detalhe": "detalhe de lugar ou festa",
+    "dias": "dias de abrir", "dono": "bicho e dono", "historia": "história da cidade",
+    "jeito": "jeito de ser", "mania": "mania", "preco": "preço", "profissao": "profissão",
+    "quando": "data de festa", "rua": "rua de lugar", "sonho": "sonho",
+}  # fmt: skip
 SPOUSE = r"marido|mulher|espos[ao]|casad[ao]s?|casal|casaram|casou|casamento"
 CHILD = r"pai|mae|filh[ao]s?|papai|mamae|pais"
 
@@ -259,11 +265,30 @@ def coverage(rows: list[dict], world: dict) -> dict[str, tuple[int, int]]:
     return out
 
 
+def summary(table: dict[str, tuple[int, int]]) -> str:
+    """A cobertura em Markdown: quantos fatos de cada tipo, e em quantos documentos estão."""
+    groups = defaultdict(list)
+    for key, (docs, ways) in table.items():
+        kind = key.split(".")[0 if key.startswith(("preco.", "historia.")) else -1]
+        groups[KINDS.get(kind, "parentesco")].append((docs, ways))
+    lines = ["| fatos | quantos | documentos por fato (o menos dito; mediana) | jeitos de dizer "
+             "(mínimo) |", "|---|---|---|---|"]
+    for kind, found in sorted(groups.items()):
+        docs = sorted(d for d, _ in found)
+        lines.append(f"| {kind} | {len(found)} | {docs[0]}; {docs[len(docs) // 2]} "
+                     f"| {min(w for _, w in found)} |")
+    return "\n".join(lines)
+
+
 def check_coverage(rows: list[dict], world: dict) -> list[str]:
     """Os fatos ditos em documentos de menos ou sempre do mesmo jeito."""
+    return too_few(coverage(rows, world))
+
+
+def too_few(table: dict[str, tuple[int, int]]) -> list[str]:
     return [
         f"{key}: dito em {docs} documentos e {ways} jeitos (mínimo {MIN_DOCS} e {MIN_WORDINGS})."
-        for key, (docs, ways) in coverage(rows, world).items()
+        for key, (docs, ways) in table.items()
         if docs < MIN_DOCS or ways < MIN_WORDINGS
     ]
 
@@ -284,16 +309,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Não há o fato {argv[0]}; as chaves são como anselmo.mania.", file=sys.stderr)
         return 2
     table = coverage(rows, world)
-    groups = defaultdict(list)
-    for key, (docs, _) in table.items():
-        groups[key.split(".")[0 if key.startswith(("preco", "historia")) else -1]].append(docs)
-    for group, docs in sorted(groups.items()):
-        docs.sort()
-        print(f"{group:12} {len(docs):4} fatos; documentos por fato: {docs[0]} a {docs[-1]}, "
-              f"mediana {docs[len(docs) // 2]}")
+    print(summary(table))
     for key, (docs, ways) in sorted(table.items(), key=lambda kv: kv[1])[:40]:
         print(f"  {docs:4} documentos {ways:4} jeitos  {key}")
-    problems = check_coverage(rows, world)
+    problems = too_few(table)
     print("\n".join(problems) or f"Os {len(table)} fatos são ditos o bastante.")
     return 1 if problems else 0
 

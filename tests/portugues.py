@@ -26,6 +26,8 @@ from pecas import neutralize
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "02-texto-vira-numero" / "corpus"
 ACCEPTED = ROOT / "tests" / "palavras_aceitas.txt"
+DATA = {"corpus", "dados"}  # as pastas com JSONL que uma pessoa lê
+NOT_PROSE = {"id", "errada", "fenomeno", "fato", "tipo", "familia", "correcao", "criterio", "lugar"}
 COMMAND = ["hunspell", "-d", "pt_BR", "-l", "-i", "utf-8"]
 
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
@@ -216,6 +218,14 @@ def of_notebook(path: Path) -> Iterator[tuple[str, str]]:
         yield f"célula {i}", of_python(source, names) if i in code else of_markdown(source)
 
 
+def of_row(row: dict) -> Iterator[str]:
+    """Os textos de uma linha de dados; chaves, padrões e a frase errada de um par ficam fora."""
+    for key, value in row.items():
+        if isinstance(value, str) and key not in NOT_PROSE:
+            yield value
+    yield from row.get("opcoes", [])
+
+
 def prose_of(path: Path) -> Iterator[tuple[str, str]]:
     """(onde, prosa) de um arquivo."""
     if path.suffix == ".ipynb":
@@ -223,7 +233,7 @@ def prose_of(path: Path) -> Iterator[tuple[str, str]]:
     elif path.suffix == ".jsonl":
         for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
             row = json.loads(line)
-            yield row.get("id", ""), row.get("titulo", "") + "\n" + row.get("texto", "")
+            yield row.get("id", ""), "\n".join(of_row(row))
     else:
         text = path.read_text(encoding="utf-8")
         yield "", of_python(text) if path.suffix == ".py" else of_markdown(text)
@@ -233,7 +243,7 @@ def pages(root: Path = ROOT) -> list[Path]:
     """Tudo o que se lê: páginas, cadernos, código dos testes e o corpus."""
     found = [p for p in enderecos.files(root) if p.suffix in {".md", ".ipynb", ".py"}]
     found.remove(root / "tests" / "test_portugues.py")  # os erros plantados são dele
-    return found + sorted((root / CORPUS.relative_to(ROOT)).glob("*.jsonl"))
+    return found + sorted(p for p in root.glob("[0-9][0-9]-*/**/*.jsonl") if p.parent.name in DATA)
 
 
 def prepare(paths: Iterable[Path]) -> None:

@@ -35,9 +35,19 @@ def test_ha_um_fato_para_cada_coisa_que_o_mundo_afirma(world, known):
     assert len(known) == expected + len(world["precos"]) + len(world["historia"])
 
 
-def test_todo_fato_e_dito_em_oito_documentos_e_quatro_jeitos(world):
+@pytest.fixture(scope="module")
+def table(world):
     parts, _ = C.load()
-    assert fatos.check_coverage([r for p in parts.values() for r in p], world) == []
+    return fatos.coverage([r for p in parts.values() for r in p], world)
+
+
+def test_todo_fato_e_dito_em_oito_documentos_e_quatro_jeitos(table):
+    assert fatos.too_few(table) == []
+
+
+def test_cartao_conta_a_cobertura_de_hoje(table):
+    text = (C.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert C.between(text, "fatos", fatos.summary(table)) == text, "corpus.py --carimbar"
 
 
 @pytest.mark.parametrize(
