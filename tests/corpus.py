@@ -383,6 +383,21 @@ def check_combinations(parts: dict[str, list[dict]], folder: Path = FOLDER) -> l
 
 # ------------------------------------------------------------------ medidas
 
+TRAITS = {  # o que se conta nos documentos, por palavras que o denunciam
+    "com fala": re.compile(r"(?m)^— |[“»] (?:disse|perguntou|respondeu)|^[A-Z]\w+(?: \w+)? — "),
+    "com pergunta": re.compile(r"\?"),
+    "na primeira pessoa": re.compile(r"\b(?:[Ee]u|[Mm]inha|[Mm]eu|comigo|nós|nossa|nosso)\b"),
+    "que falam com «você»": re.compile(r"\b[Vv]ocês?\b"),
+    "com hora": re.compile(r"\b\d{1,2}h(?:\d\d)?\b|\bàs (?:uma|duas|três|quatro|cinco|seis|sete|oito"
+                           r"|nove|dez|onze|doze)\b|meio-dia"),
+    "com preço": re.compile(r"R\$|\brea(?:l|is)\b|centavos"),
+    "com data": re.compile(r"\b(?:de|em) (?:janeiro|fevereiro|março|abril|maio|junho|julho|agosto"
+                           r"|setembro|outubro|novembro|dezembro)\b"),
+    "com subjuntivo": re.compile(r"\b(?:talvez|[Ee]mbora|para que|espero que|se (?:eu |ele |ela )?"
+                                 r"(?:fosse|tivesse|pudesse|chover|quiser|puder|der|for)"
+                                 r"|quando (?:\w+ )?(?:chegar|vier|puder|quiser|for|tiver))\b"),
+}  # fmt: skip
+
 
 def measures(parts: dict[str, list[dict]]) -> str:
     """As medidas do cartão, em Markdown."""
@@ -406,8 +421,11 @@ def measures(parts: dict[str, list[dict]]) -> str:
         f"- Caracteres por documento: mediana {lengths[len(lengths) // 2]}, "
         f"de {lengths[0]} a {lengths[-1]}.",
         f"- Bigramas distintos: {len(set(bigrams)) / len(bigrams):.0%} de {len(bigrams)}.",
-        f"- `xz -9` do texto de treino: {xz:.3f} do tamanho.",
+        f"- `xz -9` do texto de treino: {xz:.3f} do tamanho.".replace("0.", "0,"),
         f"- Histórias com diálogo: {talk:.0%} de {len(stories)}.",
+        "- Documentos " + "; ".join(
+            f"{name}: {sum(bool(p.search(r['texto'])) for r in rows) / max(1, len(rows)):.0%}"
+            for name, p in TRAITS.items()) + ".",
         "- Gêneros: " + "; ".join(f"{g} {n}" for g, n in genres.most_common()) + ".",
     ]
     return "\n".join(lines)

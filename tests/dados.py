@@ -1,8 +1,10 @@
-"""Confere e mede os conjuntos de dados que nascem do corpus: avaliações, instruções,
-medidas (lacunas, pares mínimos, inícios) e preferências.
+"""Confere e mede todos os dados do curso: o corpus e os conjuntos que nascem dele
+(avaliações, instruções, lacunas, pares mínimos, inícios e preferências).
 
     python tests/dados.py                confere tudo e imprime as medidas dos cartões
     python tests/dados.py --carimbar     grava as medidas nos cartões e as somas em SHA256SUMS
+
+As linhas de base vêm de tests/benchmarks/conjuntos.py, que se roda quando um arquivo muda.
 """
 
 import argparse
@@ -665,8 +667,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--carimbar", action="store_true", help="grava medidas e somas")
     args = parser.parse_args(argv)
     if args.carimbar:
+        C.stamp()
         stamp()
-    problems = check()
+    problems = C.check() + check()
+    print(f"## corpus\n\n{C.measures(C.load()[0])}")
     for name in CARDS:
         if RESULTS.is_file():
             print(f"\n## {name}\n\n{CARDS[name]()}")

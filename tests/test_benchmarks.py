@@ -19,7 +19,7 @@ def load(name: str) -> dict:
 
 
 def test_ha_resultados():
-    assert {"bpe", "vazao"} <= {p.stem for p in FILES}
+    assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto"} <= {p.stem for p in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -54,6 +54,32 @@ def test_a_vazao_cumpre_o_prometido():
         assert measured["nosso_sobre_transformers"]["mediana"] >= 1, size
         assert measured["nosso_sobre_transformers"]["repetições"] >= 10, size
         assert 0 < measured["fração_do_pico"] < 1, size
+
+
+@pytest.mark.parametrize("name", ["curvas", "quanto_texto"])
+def test_o_resultado_e_do_corpus_de_hoje(name):
+    import corpus
+
+    result, now = load(name), corpus.sums()
+    for file, digest in result["tarefa"]["dados"]["02-texto-vira-numero/corpus"].items():
+        assert digest == now[file], f"rode de novo: {result['comando']}"
+
+
+def test_a_curva_do_corpus_nao_fica_abaixo_da_do_texto_publico():
+    curves = load("curvas")["medidas"]
+    ours, other = curves["Barro Doce"], curves["Declaração Universal"]
+    for key in ("distintas", "bigramas"):
+        for n, count in zip(other["palavras"], other[key], strict=True):
+            assert ours[key][ours["palavras"].index(n)] >= count, (key, n)
+
+
+def test_mais_texto_faz_um_modelo_melhor():
+    measured = load("quanto_texto")["medidas"]
+    few, all_of_it = measured["200 KB"]["execuções"], measured["corpus inteiro"]["execuções"]
+    assert measured["200 KB"]["bytes"] < 210_000 and measured["corpus inteiro"]["bytes"] > 2e6
+    assert max(r["bits_por_byte"] for r in all_of_it) < min(r["bits_por_byte"] for r in few)
+    for key in ("lacunas", "pares"):
+        assert min(r[key]["valor"] for r in all_of_it) > max(r[key]["valor"] for r in few), key
 
 
 # --- o conferidor vê uma definição que mudou -------------------------------------------
