@@ -32,8 +32,20 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def c00():
+    """As definições do capítulo 00: casa, conferidor, exame, calculadora, autograd."""
+    return pecas.lift(pecas.notebooks()["00"])
+
+
+@pytest.fixture(scope="session")
+def c01():
+    """As definições do capítulo 01: contagens, redes, codificação aritmética."""
+    return pecas.lift(pecas.notebooks()["01"])
+
+
+@pytest.fixture(scope="session")
 def c02():
-    """As definições do capítulo 02: casa, limpeza, tokenizador, conjunto de dados."""
+    """As definições do capítulo 02: limpeza, tokenizador, conjunto de dados."""
     return pecas.lift(pecas.notebooks()["02"])
 
 

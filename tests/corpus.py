@@ -493,8 +493,8 @@ def card(parts: dict[str, list[dict]], folder: Path = FOLDER) -> str:
 
 def stamp(folder: Path = FOLDER) -> None:
     """Grava medidas e somas onde elas são citadas."""
-    import nbformat
     import pecas
+    import somas
 
     parts, _ = load(folder)
     world = json.loads((folder / "mundo.json").read_text(encoding="utf-8"))
@@ -507,18 +507,7 @@ def stamp(folder: Path = FOLDER) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
     lines = [f"{h}  {n}\n" for n, h in sums(folder).items()]
     (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
-    path = pecas.notebooks().get("02")
-    if path is None:
-        return
-    nb = nbformat.read(path, as_version=4)
-    for cell in nb.cells:
-        if cell.cell_type == "code" and re.search(r"^CORPUS_SHA256\b", cell.source, flags=re.M):
-            for name, digest in sums(folder).items():
-                cell.source = re.sub(
-                    rf'({re.escape(name)}"\s*:\s*\(?\s*")[0-9a-f]*(")',
-                    rf"\g<1>{digest}\g<2>", cell.source,
-                )
-    nbformat.write(nb, path)
+    somas.stamp()
     pecas.synchronize(pecas.notebooks())
 
 

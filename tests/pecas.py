@@ -45,6 +45,12 @@ def notebooks(root: Path = ROOT) -> dict[str, Path]:
     return {p.parent.name[:2]: p for p in sorted(root.glob("[0-9][0-9]-*/notebook.ipynb"))}
 
 
+def solutions(books: dict[str, Path]) -> list[tuple[str, Path]]:
+    """Os solucoes.ipynb ao lado dos cadernos: [('00', caminho), …]."""
+    beside = [(n, p.with_name("solucoes.ipynb")) for n, p in books.items()]
+    return [(n, p) for n, p in beside if p.is_file()]
+
+
 def code_cells(path: Path) -> list[tuple[int, str]]:
     """(número da célula, texto) das células de código, com as linhas mágicas neutralizadas."""
     cells = nbformat.read(path, as_version=4).cells
@@ -119,20 +125,29 @@ def taught(path: Path) -> dict[str, Definition]:
     return {d.name: d for d in definitions(path) if d.promise is None}
 
 
+def place(path: Path) -> str:
+    """Como se diz onde está: a pasta e, se não é o caderno do capítulo, o arquivo."""
+    return path.parent.name + ("" if path.name == "notebook.ipynb" else f"/{path.name}")
+
+
 def broken_promises(books: dict[str, Path]) -> list[str]:
     """Uma frase por cópia que mudou, sem origem, ou redefinida sem aviso."""
     origin = {n: taught(p) for n, p in books.items()}
     problems = []
-    for n, path in books.items():
+    solved = solutions(books)
+    for n, path in [*books.items(), *solved]:
+        solves = (n, path) in solved  # resolve os buracos do seu capítulo, com os nomes dele
         for i, source in code_cells(path):
             first_line = source.splitlines()[0] if source else ""
             if ALMOST.match(first_line) and not PROMISE.match(first_line):
                 problems.append(
-                    f"{path.parent.name}, célula {i}: a promessa se escreve assim, letra por "
+                    f"{place(path)}, célula {i}: a promessa se escreve assim, letra por "
                     f"letra: #@title Peças do capítulo NN, sem mudar nada"
                 )
         for d in definitions(path):
-            where = f"{path.parent.name}, célula {d.cell}: {d.name}"
+            where = f"{place(path)}, célula {d.cell}: {d.name}"
+            if d.promise is None and solves:
+                continue
             if d.promise is None:
                 for m in [m for m in origin if m < n and d.name in origin[m]]:
                     if (n, d.name) not in TAUGHT_AGAIN:
@@ -140,7 +155,7 @@ def broken_promises(books: dict[str, Path]) -> list[str]:
                             f"{where} já foi ensinada no capítulo {m}. Copie-a numa célula de "
                             f"promessa, dê outro nome, ou diga o motivo em TAUGHT_AGAIN."
                         )
-            elif d.promise >= n or d.promise not in origin:
+            elif d.promise > n or (d.promise == n and not solves) or d.promise not in origin:
                 problems.append(f"{where} promete o capítulo {d.promise}, que não vem antes.")
             elif d.name not in origin[d.promise]:
                 problems.append(f"{where} não é ensinada no capítulo {d.promise}.")
@@ -155,13 +170,15 @@ def broken_promises(books: dict[str, Path]) -> list[str]:
 def synchronize(books: dict[str, Path]) -> list[str]:
     """Reescreve cada cópia a partir da origem; devolve o que mudou."""
     changed = []
-    for n, path in books.items():
+    solved = solutions(books)
+    for n, path in [*books.items(), *solved]:
+        newest = n if (n, path) in solved else str(int(n) - 1).zfill(2)  # até onde se herda
         nb = nbformat.read(path, as_version=4)
         touched = False
         for i, cell in enumerate(nb.cells):
             first_line = cell.source.splitlines()[0] if cell.source else ""
             promise = PROMISE.match(first_line) if cell.cell_type == "code" else None
-            if not promise or promise.group(1) >= n or promise.group(1) not in books:
+            if not promise or promise.group(1) > newest or promise.group(1) not in books:
                 continue
             origin = taught(books[promise.group(1)])
             lines = cell.source.splitlines()
@@ -173,7 +190,7 @@ def synchronize(books: dict[str, Path]) -> list[str]:
             new = "\n".join(lines)
             if new != cell.source:
                 cell.source, touched = new, True
-                changed.append(f"{path.parent.name}, célula {i}")
+                changed.append(f"{place(path)}, célula {i}")
         if touched:
             nbformat.write(nb, path)
     return changed
@@ -186,17 +203,31 @@ def is_import(node: ast.stmt) -> bool:
     return isinstance(node, (ast.Import, ast.ImportFrom))
 
 
+def hangs(node: ast.stmt, module: types.ModuleType) -> bool:
+    """`Classe.método = …`: pendurar algo numa classe já definida também é defini-la."""
+    if not isinstance(node, ast.Assign):
+        return False
+    targets = [t for each in node.targets for t in getattr(each, "elts", [each])]
+    return all(
+        isinstance(t, ast.Attribute)
+        and isinstance(t.value, ast.Name)
+        and isinstance(getattr(module, t.value.id, None), type)
+        for t in targets
+    )
+
+
 def lift(path: Path, name: str | None = None) -> types.ModuleType:
     """Um módulo com as importações e as definições de um caderno, sem executar o resto."""
     module = types.ModuleType(name or f"caderno_{path.parent.name[:2]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     for i, source in code_cells(path):
-        body = [n for n in ast.parse(source).body if is_import(n) or name_of(n)]
         where = f"{path.parent.name}[{i}]"
         # Para que um erro mostre a linha da célula, e inspect.getsource funcione.
         linecache.cache[where] = (len(source), None, source.splitlines(True), where)
-        exec(compile(ast.Module(body, []), where, "exec"), module.__dict__)
+        for node in ast.parse(source).body:
+            if is_import(node) or name_of(node) or hangs(node, module):
+                exec(compile(ast.Module([node], []), where, "exec"), module.__dict__)
     return module
 
 

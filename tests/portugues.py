@@ -141,7 +141,7 @@ def without_foreign_titles(text: str) -> str:
 
 def of_markdown(text: str) -> str:
     """Sem blocos de código, diagramas, fórmulas e endereços de links."""
-    text = re.sub(r"<!--.*?-->|^\s*(```|~~~).*?^\s*\1", " ", text, flags=re.DOTALL | re.M)
+    text = re.sub(r"<!--.*?-->|^[>\s]*(```|~~~).*?^[>\s]*\1", " ", text, flags=re.DOTALL | re.M)
     text = re.sub(r"\]\([^)\s]*(?:\s+\"([^\"]*)\")?\)", r"] \1 ", text)
     text = re.sub(r"</?[a-zA-Z]+\b([^<>]*)>", alt_text, text)
     return without_foreign_titles(text)

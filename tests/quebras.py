@@ -47,11 +47,47 @@ class Break:
         pecas.synchronize(pecas.notebooks(root))
 
 
-TOKENIZER, DATA, MODEL, TRAINING, SAMPLING = (
-    f"tests/test_{name}.py" for name in ("tokenizador", "dados", "gpt", "treino", "geracao")
-)
+WORKSHOP, EXERCISES, TOKENIZER, DATA, MODEL, TRAINING, SAMPLING = (
+    f"tests/test_{name}.py"
+    for name in (
+        "oficina", "exercicios", "tokenizador", "dados", "gpt", "treino", "geracao",
+    )
+)  # fmt: skip
 
 BREAKS = [
+    # --- capítulo 00 -------------------------------------------------------------------
+    Break("o segundo caminho apaga o primeiro", "00", "Node",
+          "parent.grad += slope", "parent.grad = slope", WORKSHOP),
+    Break("a volta anda do mais velho ao mais novo", "00", "Node",
+          "reverse=True", "reverse=False", WORKSHOP),
+    Break("a volta repetida conta o meio em dobro", "00", "Node",
+          "node.grad = 0.0", "pass", WORKSHOP),
+    Break("o produto troca as derivadas", "00", "Value",
+          "(other.data, self.data)", "(self.data, other.data)", WORKSHOP),
+    Break("a derivada da tanh sem o quadrado", "00", "Value",
+          "1 - out * out", "1 - out", WORKSHOP),
+    Break("o log tem a derivada certa e o valor errado", "00", "Value",
+          "Value(math.log(self.data)", "Value(math.log2(self.data)", WORKSHOP),
+    Break("a subtração à esquerda sem trocar o sinal", "00", "Value",
+          "as_value(other) + -self", "self + -as_value(other)", WORKSHOP),
+    Break("a calculadora esquece duas tabelas da saída", "00", "training_memory",
+          "tokens * 4 * V", "tokens * 2 * V", WORKSHOP),
+    Break("a calculadora esquece a GELU", "00", "training_memory",
+          "16 * C + plan", "12 * C + plan", WORKSHOP),
+    Break("a calculadora esquece um estado do AdamW", "00", "training_memory",
+          "start = P + 2 * P", "start = P + P", WORKSHOP),
+    Break("o exame deixa passar um nan", "00", "check_device",
+          "if not error < SANITY_LIMIT", "if error > SANITY_LIMIT", WORKSHOP),
+    Break("o exame tolera um por cento", "00", "SANITY_LIMIT", "1e-4", "1e-1", WORKSHOP),
+    Break("o buraco vazio é dado por errado", "00", "confere",
+          "got is WAITING or (cases and got is None)", "got is WAITING", EXERCISES),
+    Break("a função do aluno estraga o gabarito", "00", "confere",
+          "*deepcopy(args)", "*args", EXERCISES),
+    Break("só o primeiro caso da função conta", "00", "confere",
+          "wrong = [t for t in trials if", "wrong = [t for t in trials[:1] if", EXERCISES),
+    Break("formas diferentes são dadas por iguais", "00", "same_answer",
+          "g.shape == w.shape and ", "", EXERCISES),
+    Break("verdadeiro vale um", "00", "same_answer", "(str, bool, set)", "(str, set)", EXERCISES),
     # --- capítulo 02 -------------------------------------------------------------------
     Break("o texto do especial vira o token", "02", "BPETokenizer",
           "allowed = set(allowed_special)",
@@ -70,9 +106,9 @@ BREAKS = [
           "if not 0 <= i < self.vocab_size", "if not i < self.vocab_size", TOKENIZER),
     Break("o vocabulário pequeno demais é aceito", "02", "BPETokenizer",
           "if vocab_size < smallest:", "if vocab_size < 0:", TOKENIZER),
-    Break("a soma do download é ignorada", "02", "course_file",
+    Break("a soma do download é ignorada", "00", "course_file",
           "if hashlib.sha256(data).hexdigest() != sha256:", "if False:", DATA),
-    Break("o arquivo já baixado não é conferido", "02", "course_file",
+    Break("o arquivo já baixado não é conferido", "00", "course_file",
           "if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256:",
           "if target.is_file():", DATA),
     Break("as linhas se separam em qualquer caractere do Unicode", "02", "check_jsonl",

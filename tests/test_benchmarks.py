@@ -19,7 +19,7 @@ def load(name: str) -> dict:
 
 
 def test_ha_resultados():
-    assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto"} <= {p.stem for p in FILES}
+    assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto", "historia"} <= {p.stem for p in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -56,7 +56,7 @@ def test_a_vazao_cumpre_o_prometido():
         assert 0 < measured["fração_do_pico"] < 1, size
 
 
-@pytest.mark.parametrize("name", ["curvas", "quanto_texto"])
+@pytest.mark.parametrize("name", ["curvas", "quanto_texto", "historia"])
 def test_o_resultado_e_do_corpus_de_hoje(name):
     import corpus
 
@@ -120,3 +120,17 @@ def test_mudar_um_comentario_nao_invalida(books):
 def test_definicao_que_sumiu_e_acusada(books):
     with pytest.raises(ValueError, match="já não ensina"):
         registro.fingerprint({"02": ["merge_pair", "nunca_existiu"]}, books)
+
+
+def test_a_historia_tem_tres_sementes_no_mesmo_orcamento():
+    result = load("historia")
+    measured, task = result["medidas"], result["tarefa"]
+    for name in ("MLP", "RNN", "LSTM", "Transformer"):
+        runs = measured[name]["execuções"]
+        assert [r["semente"] for r in runs] == result["sementes"] and len(runs) >= 3
+        assert measured[name]["números"] <= task["parâmetros"]
+    bits = {n: [r["bits_por_byte"] for r in m["execuções"]] for n, m in measured.items()}
+    grams = ["uniforme", "unigrama", "bigrama", "trigrama", "4-grama", "5-grama"]
+    assert sorted(grams, key=lambda n: -bits[n][0]) == grams  # mais contexto, menos surpresa
+    for name in ("MLP", "RNN", "LSTM", "Transformer"):
+        assert max(bits[name]) < bits["trigrama"][0], name

