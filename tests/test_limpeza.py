@@ -250,3 +250,15 @@ def test_o_byte_e_a_linha(c02, tmp_path, content, where):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=where):
         c02.check_jsonl(path)
+
+
+def test_as_telhas_sao_as_mesmas_em_qualquer_processo(c02):
+    """Com o `hash` do Python, sorteado a cada processo, as divisões mudariam sozinhas."""
+    assert c02.tile_numbers("um dois três quatro cinco seis").tolist() == [376119463, 1928223882]
+
+
+def test_quem_so_se_parece_com_um_descartado_fica(c02):
+    """A ~ B e B ~ C, mas A e C não: cai só o B."""
+    line = [f"palavra{i}" for i in range(150)]
+    chain = [" ".join(line[start : start + 100]) for start in (0, 25, 50)]
+    assert c02.near_duplicates(chain) == {1}
