@@ -4,7 +4,6 @@ import pecas
 import pytest
 import quebras
 
-
 TAUGHT = {chapter: pecas.taught(path) for chapter, path in pecas.notebooks().items()}
 
 
