@@ -50,6 +50,12 @@ def c02():
 
 
 @pytest.fixture(scope="session")
+def c03():
+    """As definições do capítulo 03: atenção, codificador, decodificador."""
+    return pecas.lift(pecas.notebooks()["03"])
+
+
+@pytest.fixture(scope="session")
 def c04():
     """As definições do capítulo 04: o GPT."""
     return pecas.lift(pecas.notebooks()["04"])

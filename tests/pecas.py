@@ -26,7 +26,9 @@ ALMOST = re.compile(r"#\s*@title\s+Peças", re.IGNORECASE)
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]+$")  # T, D e V são contas da lição, não peças
 
 # Nomes que um capítulo posterior ensina de novo, melhorados, e por quê.
-TAUGHT_AGAIN: dict[tuple[str, str], str] = {}
+TAUGHT_AGAIN: dict[tuple[str, str], str] = {
+    ("04", "MultiHeadAttention"): "recebe a planta inteira e ganha a gaveta (KV cache)",
+}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ ROOT = pecas.ROOT
 FILE_OF = {
     "WORLD_SHA256": "02-texto-vira-numero/corpus/mundo.json",
     "HISTORY_SHA256": "tests/benchmarks/resultados/historia.json",
+    "SENTIMENT_SHA256": "tests/benchmarks/resultados/sentimento.json",
+    "ABLATIONS_SHA256": "tests/benchmarks/resultados/ablacoes.json",
+    "VAZAO_SHA256": "tests/benchmarks/resultados/vazao.json",
 }
 HEX = r"[0-9a-f]{64}"
 PAIR = re.compile(rf'"(?P<path>[\w./-]+/[\w.-]+)"(?P<gap>\s*:\s*\(?\s*)"(?P<sum>{HEX})"')

@@ -19,7 +19,8 @@ def load(name: str) -> dict:
 
 
 def test_ha_resultados():
-    assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto", "historia"} <= {p.stem for p in FILES}
+    assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto", "historia", "ablacoes",
+            "sentimento"} <= {p.stem for p in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -71,14 +70,12 @@ def test_textos_de_tortura(tokenizer, engine, name):
     assert ids == engine.encode(text, disallowed_special=())
 
 
-def test_trezentos_mil_a_em_tempo_razoavel(tokenizer, engine):
+def test_trezentos_mil_a_nao_viram_um_pedaco_gigante(c02, tokenizer, engine):
     text = "a" * 300_000
-    began = time.perf_counter()
+    assert max(map(len, c02.split_pieces(text))) == 64  # por isso o custo é linear
     ids = tokenizer.encode(text)
-    seconds = time.perf_counter() - began
     assert ids == engine.encode(text, disallowed_special=())
     assert tokenizer.decode(ids) == text
-    assert seconds < 20, f"{seconds:.0f} s: o corte em pedaços deixou passar um gigante"
 
 
 def test_o_corpus_inteiro_vai_e_volta_igual_ao_tiktoken(full_tokenizer, corpus):
