@@ -342,6 +342,36 @@ def test_a_forca_sai_da_validacao_e_a_prova_nao_opina(c03):
     assert l2 == other[0] and torch.equal(scores["validacao"], other[1]["validacao"])
 
 
+def noisy_reviews(seed: int) -> tuple[dict, dict]:
+    """Textos em que a palavra certa vem com ruído: a força muda o acerto."""
+    g = torch.Generator().manual_seed(seed)
+    texts, labels = {}, {}
+    for part, n in (("treino", 40), ("validacao", 60), ("teste", 60)):
+        labels[part] = torch.randint(3, (n,), generator=g)
+        signs = torch.where(torch.rand(n, generator=g) < 0.6, labels[part], 0)
+        noise = torch.randint(60, (n, 6), generator=g)
+        texts[part] = [
+            f"sinal{'abc'[sign]} " + " ".join(
+                f"x{'abcdefghij'[w // 10]}{'klmnopqrst'[w % 10]}" for w in row)
+            for sign, row in zip(signs, noise.tolist(), strict=True)
+        ]  # fmt: skip
+    return texts, labels
+
+
+def test_a_forca_sai_da_validacao_e_nao_da_prova(c03):
+    texts, labels = noisy_reviews(0)
+    places = c03.bag_vocabulary(texts["treino"])
+    bags = {part: c03.bag_of_words(rows, places) for part, rows in texts.items()}
+    right = {"validacao": {}, "teste": {}}
+    for l2 in (0.3, 1.0, 3.0, 10.0, 30.0):
+        w, b = c03.fit_logistic(bags["treino"], labels["treino"], l2)
+        for part, scores in right.items():
+            scores[l2] = ((bags[part] @ w + b).argmax(1) == labels[part]).float().mean().item()
+    tops = [max(scores, key=scores.get) for scores in right.values()]
+    assert tops[0] != tops[1] and right["validacao"][tops[0]] > right["validacao"][tops[1]]
+    assert c03.choose_bag(texts, labels)[0] == tops[0]
+
+
 def test_o_enchimento_nao_muda_a_nota(c03, symbols):
     torch.manual_seed(0)
     model = c03.ReviewReader(plan(c03, symbols), symbols.pad).eval()
