@@ -335,6 +335,13 @@ def test_o_pico_de_memoria_da_leitura(c04, tmp_path, how, low, high):
     assert low < c04.load_peak(how, tmp_path) < high
 
 
+def test_ler_nao_sorteia_pesos_para_jogar_fora(c04, tmp_path):
+    c04.save_gpt2(c04.GPT(c04.GPTConfig(64, 16, 16, 2, 1)), tmp_path)
+    before = torch.get_rng_state()
+    c04.load_gpt2(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # --- o formulário, contra um servidor local --------------------------------------------
 
 
