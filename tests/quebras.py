@@ -549,6 +549,8 @@ BREAKS = [
           "model = copy.deepcopy(model)", "pass", DRAWER),
     Break("o orçamento esquece o otimizador", "04", "predict",
           "16 * sum(n.values())", "8 * sum(n.values())", DRAWER),
+    Break("o orçamento esquece o pico das notas", "04", "predict",
+          'max(kept_mb, training_memory(plan)["pico"] / 1e6)', "kept_mb", DRAWER),
     Break("o passo previsto esquece a volta", "04", "predict",
           "3 * B * forward_flops", "B * forward_flops", DRAWER),
     Break("o maior modelo é o menor", "04", "largest_model",

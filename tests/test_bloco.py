@@ -55,40 +55,22 @@ def test_a_norma_de_canais_iguais_e_zero_e_nao_nan(c04):
         assert not c04.LayerNorm(8)(torch.full((2, 3, 8), value)).any()
 
 
-def test_o_bloco_e_o_do_pytorch(c04):
-    """nn.TransformerEncoderLayer com norm_first e os mesmos pesos, mascarada."""
+@pytest.mark.parametrize("first", [True, False])
+def test_o_bloco_e_o_do_pytorch(c04, first):
+    """nn.TransformerEncoderLayer, mascarada e com os mesmos pesos: norma antes e depois."""
     torch.manual_seed(2)
-    ours = c04.TransformerBlock(c04.GPTConfig(10, 16, 24, 4, 1)).eval()
+    config = c04.GPTConfig(10, 16, 24, 4, 1)
+    ours = c04.TransformerBlock(config) if first else c04.AblatedBlock(config, norm="depois")
     theirs = nn.TransformerEncoderLayer(
-        24, 4, 96, dropout=0.0, batch_first=True, norm_first=True,
+        24, 4, 96, dropout=0.0, batch_first=True, norm_first=first,
         activation=lambda x: F.gelu(x, approximate="tanh")).eval()
     same = {"self_attn.in_proj_": "attn.c_attn.", "self_attn.out_proj.": "attn.c_proj.",
             "linear1.": "mlp.c_fc.", "linear2.": "mlp.c_proj.",
             "norm1.": "ln_1.", "norm2.": "ln_2."}
     with torch.no_grad():
-        for p in ours.parameters():
+        for p in ours.eval().parameters():
             p.copy_(torch.randn_like(p) * 0.3)
         state = ours.state_dict()
-        for there, here in same.items():
-            for kind in ("weight", "bias"):
-                theirs.get_parameter(there + kind).copy_(state[here + kind])
-    x = torch.randn(2, 11, 24)
-    mask = torch.ones(11, 11, dtype=torch.bool).triu(1)
-    torch.testing.assert_close(ours(x), theirs(x, src_mask=mask), atol=1e-5, rtol=1e-5)
-
-
-def test_a_norma_depois_e_a_do_transformer_de_2017(c04):
-    """AblatedBlock(norm='depois') contra nn.TransformerEncoderLayer(norm_first=False)."""
-    torch.manual_seed(3)
-    ours = c04.AblatedBlock(c04.GPTConfig(10, 16, 24, 4, 1), norm="depois").eval()
-    theirs = nn.TransformerEncoderLayer(
-        24, 4, 96, dropout=0.0, batch_first=True, norm_first=False,
-        activation=lambda x: F.gelu(x, approximate="tanh")).eval()
-    same = {"self_attn.in_proj_": "attn.c_attn.", "self_attn.out_proj.": "attn.c_proj.",
-            "linear1.": "mlp.c_fc.", "linear2.": "mlp.c_proj.",
-            "norm1.": "ln_1.", "norm2.": "ln_2."}
-    state = ours.state_dict()
-    with torch.no_grad():
         for there, here in same.items():
             for kind in ("weight", "bias"):
                 theirs.get_parameter(there + kind).copy_(state[here + kind])
