@@ -86,3 +86,19 @@ def tokenizer(c02, corpus):
     """Um BPETokenizer pequeno, treinado em parte do corpus."""
     texts = [row["texto"] for row in corpus["treino"][:200]]
     return c02.BPETokenizer.train(texts, 600)
+
+
+def agitated_gpt(c, seed=0, **changes):
+    """Um GPT pequeno com pesos bem mais agitados que os da inicialização, em avaliação.
+
+    c: o capítulo 04 erguido; changes: campos do GPTConfig.
+    """
+    import torch
+
+    base = {"vocab_size": 50, "context_length": 16, "d_model": 12, "n_head": 3, "n_layer": 2}
+    torch.manual_seed(seed)
+    model = c.GPT(c.GPTConfig(**(base | changes)))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.15)
+    return model.eval()

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import agitated_gpt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,13 +14,7 @@ BASE = {"vocab_size": 50, "context_length": 12, "d_model": 12, "n_head": 3, "n_l
 
 
 def build(c, seed=0, **changes):
-    """Um GPT pequeno com pesos bem mais agitados que os da inicialização."""
-    torch.manual_seed(seed)
-    model = c.GPT(c.GPTConfig(**(BASE | changes)))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn_like(p) * 0.15)
-    return model.eval()
+    return agitated_gpt(c, seed, **(BASE | changes))
 
 
 def some_ids(*shape, seed=1, V=50):

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import agitated_gpt as build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -17,17 +18,6 @@ SHAPES = [
     (97, 24, 32, 4, 3, 2, 17),
     (300, 64, 48, 6, 2, 2, 50),
 ]
-
-
-def build(c, seed=0, **changes):
-    """Um GPT pequeno com pesos bem mais agitados que os da inicialização."""
-    base = {"vocab_size": 50, "context_length": 16, "d_model": 12, "n_head": 3, "n_layer": 2}
-    torch.manual_seed(seed)
-    model = c.GPT(c.GPTConfig(**(base | changes)))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn_like(p) * 0.15)
-    return model.eval()
 
 
 def oracle(V, T, C, H, L, seed=0):
