@@ -22,6 +22,11 @@ FILE_OF = {
     "HISTORY_SHA256": "tests/benchmarks/resultados/historia.json",
     "SENTIMENT_SHA256": "tests/benchmarks/resultados/sentimento.json",
     "ABLATIONS_SHA256": "tests/benchmarks/resultados/ablacoes.json",
+    "LADDER_SHA256": "tests/benchmarks/resultados/escada.json",
+    "PRETRAINING_SHA256": "tests/benchmarks/resultados/pretreino.json",
+    "RULER_SHA256": "tests/benchmarks/resultados/regua.json",
+    "SPEED_SHA256": "tests/benchmarks/resultados/velocidade.json",
+    "DIARY_SHA256": "tests/benchmarks/resultados/diario.json",
     "VAZAO_SHA256": "tests/benchmarks/resultados/vazao.json",
 }
 HEX = r"[0-9a-f]{64}"

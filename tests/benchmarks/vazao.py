@@ -18,9 +18,9 @@ from registro import cores, pecas, save, spread
 from torch import nn
 
 SEED = 1891
-REPEATS = 15
+REPEATS = 10
 STEPS = 12
-LAPS = 30
+LAPS = 20
 SIZES = {  # a planta, e quantos textos por lote
     "casa": ({"d_model": 128, "n_head": 4, "n_layer": 4}, 8),
     "quarteirão": ({"d_model": 256, "n_head": 8, "n_layer": 6}, 8),

@@ -1,0 +1,91 @@
+"""O que o capítulo 05 promete, cobrado do que se gravou: o modelo base, a corrida, a velocidade."""
+
+import hashlib
+import json
+import struct
+
+import pecas
+
+MODEL = pecas.ROOT / "05-pre-treinamento" / "modelo"
+RESULTS = pecas.ROOT / "tests" / "benchmarks" / "resultados"
+
+
+def recorded(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def mean(runs: list[dict]) -> float:
+    return sum(run["bits_por_byte"] for run in runs) / len(runs)
+
+
+def notes() -> dict:
+    return json.loads((MODEL / "treino.json").read_text(encoding="utf-8"))
+
+
+def test_o_modelo_base_esta_inteiro_e_cabe():
+    listed = [line.split() for line in
+              (MODEL / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    assert {name for _, name in listed} == {
+        "config.json", "modelo.safetensors", "tokenizador.json", "treino.json"}
+    for digest, name in listed:
+        assert hashlib.sha256((MODEL / name).read_bytes()).hexdigest() == digest, name
+    assert sum(p.stat().st_size for p in MODEL.iterdir()) <= 16_000_000
+
+
+def test_os_pesos_estao_em_meia_precisao():
+    data = (MODEL / "modelo.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    assert {t["dtype"] for k, t in header.items() if k != "__metadata__"} == {"F16"}
+
+
+def test_o_modelo_base_e_melhor_que_o_de_quatro_minutos():
+    base, table = notes()["medidas"], recorded("pretreino")["medidas"]["receitas"]
+    assert base["bits_por_byte"]["teste"] < min(
+        run["bits_por_byte"] for run in table["hoje"]["240"])
+    for key, part in (("lacunas", "todas"), ("pares", "todos")):
+        assert base[key][part]["valor"] > max(
+            run[key][part]["valor"] for run in table["hoje"]["240"]), key
+    assert len(base["amostras"]) == 10
+    gap = base["combinações"]["prova cruzada"]["diferença"]
+    assert gap["ate"] >= 0, "as combinações guardadas saem piores além do intervalo"
+
+
+def test_o_que_a_ficha_afirma_e_o_que_se_mediu():
+    text, log = (MODEL / "README.md").read_text(encoding="utf-8"), notes()
+    for word in ("CC0", "bits por byte", "lacunas", "trigrama", "por fenômeno", "8-gramas",
+                 "Semente 9", "Limites e vieses", log["treino"]["comando"]):
+        assert word in text, word
+    for part in ("validacao", "teste"):
+        assert f"{log['medidas']['bits_por_byte'][part]:.3f}".replace(".", ",") in text
+    for sample in log["medidas"]["amostras"]:
+        assert sample.splitlines()[0] in text
+    for name in log["medidas"]["pares"]["por_fenomeno"]:
+        assert f"| {name} |" in text
+
+
+def test_a_corrida_cumpre_o_prometido():
+    """Trinta segundos de hoje valem mais que dois minutos da receita do GPT-2."""
+    table = recorded("pretreino")["medidas"]["receitas"]
+    for recipe in ("hoje", "gpt2"):
+        for seconds in ("30", "60", "120", "240"):
+            assert len(table[recipe][seconds]) == 3, (recipe, seconds)
+    ours = mean(table["hoje"]["120"])
+    assert ours < 0.82 * mean(table["gpt2"]["120"])
+    assert ours <= 0.75 * mean(table["letras"]["120"])
+    assert mean(table["hoje"]["30"]) < mean(table["gpt2"]["120"])
+
+
+def test_a_taxa_da_adversaria_nao_esta_na_ponta_da_busca():
+    for recipe in ("gpt2", "letras"):
+        asked = recorded("pretreino")["medidas"]["busca"][recipe]
+        rates = sorted(map(float, asked["validação"]))
+        assert rates[0] < asked["taxa"] < rates[-1], recipe
+        best = min(asked["validação"].items(), key=lambda pair: pair[1]["bits_por_byte"])
+        assert float(best[0]) == asked["taxa"], recipe
+
+
+def test_o_treino_nao_perde_para_o_da_transformers():
+    for size, measured in recorded("velocidade")["medidas"].items():
+        assert measured["nosso_sobre_transformers"]["mediana"] >= 1, size
+        assert measured["nosso_sobre_transformers"]["repetições"] >= 10, size
