@@ -115,7 +115,8 @@ def test_a_rms_norm_e_a_do_pytorch_e_nao_ve_o_tamanho(c05, C, power, seed):
     torch.testing.assert_close(c05.rms_norm(x), expected)
     torch.testing.assert_close(c05.RMSNorm()(x), expected)
     big = c05.rms_norm(10.0 ** max(power, 0) * x)
-    torch.testing.assert_close(big, c05.rms_norm(x), atol=1e-3, rtol=1e-3)
+    tall = x.square().mean(-1) > 0.0025               # onde o eps de 1e-6 não pesa
+    torch.testing.assert_close(big[tall], c05.rms_norm(x)[tall], atol=1e-3, rtol=1e-3)
 
 
 def test_a_norma_de_um_vetor_nulo_e_zero_e_nao_nan(c05):

@@ -61,7 +61,7 @@ def test_o_que_a_ficha_afirma_e_o_que_se_mediu():
     for sample in log["medidas"]["amostras"]:
         assert sample.splitlines()[0] in text
     for name in log["medidas"]["pares"]["por_fenomeno"]:
-        assert f"| {name} |" in text
+        assert f"| `{name}` |" in text
 
 
 def test_a_corrida_cumpre_o_prometido():

@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import json
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -115,12 +116,14 @@ def card(asked, notes: dict, run: dict) -> str:
     pairs, exam = notes["pares"], notes["combinações"]["prova cruzada"]
     seen, new = (exam[k]["valor"] if isinstance(exam[k], dict) else exam[k]
                  for k in ("visto", "novo"))
-    rows = "\n".join(f"| {name} | {pct(m)} | {m['itens']} |"
+    rows = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
                      for name, m in sorted(pairs["por_fenomeno"].items()))
-    kinds = "\n".join(f"| {name} | {pct(m)} | {m['itens']} |"
+    kinds = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
                       for name, m in sorted(notes["lacunas"]["por_tipo"].items()))
-    shown = "\n\n".join(f"**Semente {i}**\n\n" + "\n".join(f"> {line}" for line in
-                        text.splitlines()) for i, text in enumerate(notes["amostras"]))
+    shown = "\n\n".join(  # em bloco de código: o que o modelo inventa não é prosa do curso
+        f"**Semente {i}**\n\n```text\n" + "\n".join(
+            textwrap.fill(line, 88) for line in text.splitlines()) + "\n```"
+        for i, text in enumerate(notes["amostras"]))
     return f"""# Modelo base de Barro Doce
 
 O modelo de onde partem os capítulos 06 em diante. Um GPT pequeno, treinado só no corpus do curso,
