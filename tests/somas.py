@@ -27,6 +27,7 @@ FILE_OF = {
     "RULER_SHA256": "tests/benchmarks/resultados/regua.json",
     "SPEED_SHA256": "tests/benchmarks/resultados/velocidade.json",
     "DIARY_SHA256": "tests/benchmarks/resultados/diario.json",
+    "LONG_DIARY_SHA256": "tests/benchmarks/resultados/diario_longas.json",
     "VAZAO_SHA256": "tests/benchmarks/resultados/vazao.json",
 }
 HEX = r"[0-9a-f]{64}"

@@ -108,9 +108,12 @@ def test_o_formulario_diz_que_e_curto_e_o_resto_espera(c05, book05, tmp_path):
     path.write_text("Batatinha quando nasce.", encoding="utf-8")
     said, names = project(book05, c05, path)
     assert "bytes" in one_sentence(said) and names["problem"] is not None
-    for _, source in code_cells(book05):           # nada depois dele roda com um texto ruim
-        if source.startswith("if problem is None:"):
-            exec(compile(source, "espera", "exec"), names)
+    sources = [source for _, source in code_cells(book05)]
+    [start] = [i for i, s in enumerate(sources) if s.startswith("problem = None")]
+    rest = [s for s in sources[start + 1:] if "own_" in s or "rows" in s]
+    assert len(rest) >= 5
+    for source in rest:                            # nada depois dele roda com um texto ruim
+        exec(compile(source, "espera", "exec"), names)
 
 
 def test_txt_que_nao_existe(c05, book05, tmp_path):
@@ -302,7 +305,9 @@ def test_qualquer_texto_serve_de_deixa(c05, tokenizer, model, text):
 
 @pytest.mark.parametrize("text", ["\x00", "\ufffd", "日本語", "👩‍👩‍👧‍👦", "\u202e", "<|fim|>"])
 def test_deixas_estranhas(c05, tokenizer, model, text):
-    c05.generate(model, c05.prompt_ids(tokenizer, text), 3, generator=1)
+    ids = c05.prompt_ids(tokenizer, text)
+    assert tokenizer.decode(ids[0, 1:].tolist()) == text and 269 not in ids[0, 1:]
+    assert c05.generate(model, ids, 3, generator=1).shape == (1, ids.shape[1] + 3)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "oi \udc80"])
@@ -351,7 +356,7 @@ def test_top_p_impossivel(c05, model, top_p):
 
 @given(top_p=st.floats(), logits=st.lists(st.floats(-9, 9), min_size=1, max_size=6))
 def test_todo_top_p_e_aceito_ou_explicado(c05, top_p, logits):
-    assume(not 0 < top_p < 1e-30)                  # em float32, menos que isso é zero
+    assume(not 0 < top_p < 1.2e-38)                # menos que o menor normal do float32
     logits = torch.tensor([logits])
     if 0 < top_p <= 1:
         kept = c05.filter_logits(logits, top_p=top_p).softmax(-1)
@@ -428,3 +433,22 @@ def test_um_modelo_base_que_falta_ou_nao_combina(c05, c02, tmp_path):
     c02.BPETokenizer.train(["o pão quente da padaria " * 30], 260).save(
         tmp_path / "tokenizador.json")
     assert "não são um par" in complaint(ValueError, c05.load_model, tmp_path)
+
+
+def test_um_disco_que_recusa_o_modelo_nao_estraga_o_que_havia(
+        c05, tokenizer, tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    old, new = (c05.ModernGPT(c05.ModernConfig(270, 16, 16, 2, 1)) for _ in range(2))
+    c05.save_model(old, tokenizer, tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(weights, path):
+        path.write_bytes(b"meio arquivo")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(c05, "save_file", full)
+    assert "espaço em disco" in complaint(OSError, c05.save_model, new, tokenizer, tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    blocked = tmp_path / "config.json" / "modelo"       # no lugar da pasta há um arquivo
+    complaint(OSError, c05.save_model, new, tokenizer, blocked)

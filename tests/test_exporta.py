@@ -1,6 +1,5 @@
 """Velocidade, placa e exportação do capítulo 05, contra a transformers e o tokenizers."""
 
-import contextlib
 import copy
 import itertools
 import json
@@ -172,7 +171,8 @@ def test_o_lote_para_no_fim_e_respeita_a_semente(c05, modern):
     assert drawn(5) == drawn(5) != drawn(6)
     model.train()
     c05.generate_batch(model, prompts, 1)
-    assert model.training and not model.eval().training
+    assert model.training
+    model.eval()
 
 
 @pytest.mark.parametrize("prompts, n", [([], 3), ([[1], []], 3), ([[1]], -1), ([[1]], 1.5)])
@@ -221,8 +221,9 @@ def test_a_conta_das_ativacoes_bate_com_a_balanca(c05, C, H, L, B, T):
     predicted = 4 * c05.modern_activations(config, B, T)
     small_change = 8 * (6 * B * (T + 1) + 2 * T * C)      # ids, linhas da memória, senos
     assert predicted <= measured * 1.001 and measured - predicted <= small_change
-    with torch.autocast("cpu", torch.bfloat16):
-        assert c05.saved_bytes(model, ids) < 1.15 * measured
+    copies = 2 * sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    with torch.autocast("cpu", torch.bfloat16):       # cada matriz ganha uma cópia de 16 bits
+        assert c05.saved_bytes(model, ids) - copies < 0.8 * measured
 
 
 def test_o_teto_da_memoria_conta_cada_peso(c05):
@@ -275,8 +276,16 @@ def test_o_caminho_da_t4_na_cpu(c05, stream):
     exact, _ = losses(False)
     close, scaler = losses(True)
     assert scaler.get_scale() >= 2**16              # nenhum passo foi pulado
-    assert max(abs(a - b) / a for a, b in zip(exact, close, strict=True)) < 0.02
+    far = max(abs(a - b) / a for a, b in zip(exact, close, strict=True))
+    assert 0 < far < 0.02                           # zero: as contas foram em 32 bits
     assert close[-1] < close[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="não há GPU nesta máquina")
+def test_o_pico_na_placa_fica_sob_o_teto(c05):
+    device = torch.device("cuda")
+    config, lot = c05.pick_recipe(c05.this_machine(device), 8192, 16_384)
+    assert c05.gpu_peak(config, lot["batch_size"], device) < c05.CEILING == 4 * 2**30
 
 
 # --- português em fila -------------------------------------------------------------------
@@ -359,7 +368,6 @@ HISTORY = [{"step": 5, "train_loss": 3.5, "learning_rate": 1e-3, "seconds": 1.0}
 
 
 def test_o_painel_guarda_a_historia(c05, tmp_path):
-    pytest.importorskip("tensorboard")
     c05.to_tensorboard(HISTORY, tmp_path)
     for key, name in c05.PANEL_NAMES.items():
         expected = [(row["step"], row[key]) for row in HISTORY if key in row]
@@ -369,7 +377,6 @@ def test_o_painel_guarda_a_historia(c05, tmp_path):
 
 
 def test_o_wandb_grava_sem_rede(c05, tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
     where = c05.to_wandb(HISTORY, {"steps": 9}, tmp_path)
     assert where.is_dir() and list(where.glob("*.wandb")) and tmp_path in where.parents
@@ -403,20 +410,11 @@ def test_a_troca_das_metades_desfaz_a_si_mesma(c05, H, half, columns):
         assert torch.equal(swapped[h * D:(h + 1) * D], expected)
 
 
-def nanochat_or_skip():
-    with contextlib.suppress(ImportError):
-        from transformers import NanoChatForCausalLM
-
-        return NanoChatForCausalLM
-    pytest.skip("esta transformers não tem o NanoChat")
-
-
 @pytest.mark.parametrize("kind", ["gpt2", "sem pares", "com pares"])
 def test_a_transformers_abre_com_os_mesmos_logits(c05, bpe, tmp_path, kind):
     if kind == "gpt2":
         model = shaken(c05.GPT(c05.GPTConfig(**PLAN | {"vocab_size": bpe.vocab_size})))
     else:
-        nanochat_or_skip()
         model = small(c05, bpe, 37 if kind == "com pares" else 0)
     c05.save_pretrained(model, bpe, tmp_path / "m")
     theirs, _ = c05.open_exported(tmp_path / "m")
@@ -433,7 +431,6 @@ def test_a_transformers_abre_com_os_mesmos_logits(c05, bpe, tmp_path, kind):
 
 
 def test_o_codigo_proprio_le_em_pedacos_com_a_gaveta_deles(c05, bpe, tmp_path):
-    nanochat_or_skip()
     model = small(c05, bpe, 37)
     c05.save_pretrained(model, bpe, tmp_path / "m")
     theirs, _ = c05.open_exported(tmp_path / "m")
@@ -446,7 +443,8 @@ def test_o_codigo_proprio_le_em_pedacos_com_a_gaveta_deles(c05, bpe, tmp_path):
 
 def test_sem_a_memoria_de_pares_as_notas_sao_outras(c05, bpe, tmp_path):
     """O que a página diz do exercício: abre sem reclamar, e é outro modelo."""
-    NanoChat = nanochat_or_skip()
+    from transformers import NanoChatForCausalLM
+
     model = small(c05, bpe, 37)
     folder = c05.save_pretrained(model, bpe, tmp_path / "m")
     plan = json.loads((folder / "config.json").read_text("utf-8"))
@@ -454,7 +452,7 @@ def test_sem_a_memoria_de_pares_as_notas_sao_outras(c05, bpe, tmp_path):
         "AutoModelForCausalLM": "modelo_com_pares.NanoChatWithPairs"}
     (folder / "config.json").write_text(json.dumps(plan), encoding="utf-8")
     ids = torch.randint(bpe.vocab_size, (2, 12))
-    poorer = NanoChat.from_pretrained(str(folder)).eval()
+    poorer = NanoChatForCausalLM.from_pretrained(str(folder)).eval()
     assert (poorer(ids).logits - model(ids)).abs().max() > 1e-2
 
 

@@ -293,6 +293,39 @@ def test_texto_curto_demais_para_comparar(c05):
         c05.copied_share(["poucas palavras"], set())
 
 
+# --- o que a página mede por documento --
+
+
+def test_os_bytes_do_texto_nao_contam_os_fins(c02, c05, tokenizer):
+    ids = c02.token_stream(tokenizer, TEXTS)
+    assert c05.text_bytes(tokenizer, ids, tokenizer.vocab_size - 1) == sum(
+        len(text.encode("utf-8")) for text in TEXTS)
+
+
+def test_o_sorteio_de_documentos_acha_o_intervalo_do_scipy(c05):
+    from scipy.stats import bootstrap
+
+    g = torch.Generator().manual_seed(2)
+    n_bytes = torch.randint(50, 900, (80,), generator=g)
+    nats = n_bytes * (1 + torch.rand(2, 80, generator=g).double())        # (2, D)
+    drawn = c05.bootstrap(nats, n_bytes, rounds=4000)
+    assert drawn.shape == (4000, 2)
+    for cost, ours in zip(nats, drawn.T, strict=True):
+        theirs = bootstrap(
+            (cost.numpy(), n_bytes.numpy()), lambda a, b, axis: a.sum(axis) / b.sum(axis),
+            paired=True, n_resamples=4000, method="percentile", random_state=0)
+        low, high = (x / math.log(2) for x in theirs.confidence_interval)
+        assert c05.interval(ours) == pytest.approx((low, high), abs=0.1 * (high - low))
+    twins = c05.bootstrap(nats[[0, 0]], n_bytes)
+    assert torch.equal(twins[:, 0], twins[:, 1]), "cada modelo foi sorteado à parte"
+
+
+def test_a_amostra_e_a_da_semente(c05, tokenizer):
+    model = shaken(c05.ModernGPT(c05.ModernConfig(tokenizer.vocab_size, T, 16, 2, 1)))
+    one, same, other = (c05.sample(model, tokenizer, 30, seed) for seed in (1, 1, 2))
+    assert one == same != other
+
+
 # --- botões -----------------------------------------------------------------------------
 
 

@@ -55,9 +55,8 @@ def to_nanochat(model):
 
 
 def nanochat(config):
-    transformers = pytest.importorskip("transformers")
-    if not hasattr(transformers, "NanoChatForCausalLM"):
-        pytest.skip("esta versão do transformers não tem o NanoChat")
+    import transformers
+
     theirs = transformers.NanoChatConfig(
         vocab_size=config.vocab_size, hidden_size=config.d_model,
         intermediate_size=4 * config.d_model, num_hidden_layers=config.n_layer,
@@ -108,15 +107,15 @@ def test_sem_trocar_as_metades_o_nanochat_discorda(c05):
 
 
 @settings(max_examples=50)
-@given(st.integers(1, 40), st.floats(-6, 6), st.integers(0, 999))
-def test_a_rms_norm_e_a_do_pytorch_e_nao_ve_o_tamanho(c05, C, power, seed):
+@given(st.integers(1, 40), st.floats(0, 6), st.integers(0, 999))
+def test_a_rms_norm_e_a_conta_por_extenso_e_nao_ve_o_tamanho(c05, C, power, seed):
     x = torch.randn(5, C, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    expected = nn.RMSNorm(C, eps=1e-6, elementwise_affine=False)(x)
+    expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
     torch.testing.assert_close(c05.rms_norm(x), expected)
     torch.testing.assert_close(c05.RMSNorm()(x), expected)
-    big = c05.rms_norm(10.0 ** max(power, 0) * x)
-    tall = x.square().mean(-1) > 0.0025               # onde o eps de 1e-6 não pesa
-    torch.testing.assert_close(big[tall], c05.rms_norm(x)[tall], atol=1e-3, rtol=1e-3)
+    plain, big = c05.rms_norm(x), c05.rms_norm(10.0**power * x)
+    limit = 1e-6 / (2 * x.square().mean(-1, keepdim=True))    # o que o `eps` deixa ver
+    assert ((big - plain).abs() <= plain.abs() * limit + 1e-12).all()
 
 
 def test_a_norma_de_um_vetor_nulo_e_zero_e_nao_nan(c05):
@@ -124,9 +123,10 @@ def test_a_norma_de_um_vetor_nulo_e_zero_e_nao_nan(c05):
 
 
 def test_a_relu_ao_quadrado_e_a_do_transformers(c05):
-    activations = pytest.importorskip("transformers.activations")
+    from transformers.activations import ACT2FN
+
     x = torch.linspace(-4, 4, 801)
-    torch.testing.assert_close(c05.ReluSquared()(x), activations.ACT2FN["relu2"](x))
+    torch.testing.assert_close(c05.ReluSquared()(x), ACT2FN["relu2"](x))
 
 
 # --- o giro -----------------------------------------------------------------------------
@@ -181,9 +181,12 @@ def test_a_posicao_zero_nao_gira_e_ninguem_estica(c05):
 
 
 @settings(max_examples=25)
-@given(st.lists(st.floats(0.05, 50), min_size=4, max_size=4), st.integers(0, 99))
+@given(st.lists(st.floats(1, 1000), min_size=4, max_size=4), st.integers(0, 99))
 def test_o_tamanho_de_q_e_de_k_nao_importa(c05, scales, seed):
-    """Cada cabeça pode ter q e k de qualquer tamanho: a atenção lê só a direção."""
+    """Cada cabeça pode ter q e k de qualquer tamanho: a atenção lê só a direção.
+
+    Só se aumenta: num vetor miúdo o `eps` de 1e-6 já pesa, e a direção não é tudo.
+    """
     model = awake(c05, small(c05), seed)
     x = ids(seed=seed)
     with torch.no_grad():
@@ -616,16 +619,15 @@ def test_decora_um_lote(c05):
 def test_a_escada_gravada_tem_todos_os_degraus_e_as_mesmas_sementes(c05):
     import pecas
 
-    path = pecas.ROOT / c05.LADDER_PATH
-    if not path.is_file():
-        pytest.skip("a escada ainda não foi gravada")
-    result = json.loads(path.read_text("utf-8"))
+    result = json.loads((pecas.ROOT / c05.LADDER_PATH).read_text("utf-8"))
     assert list(result["medidas"]) == list(c05.LADDER)
     for measured in result["medidas"].values():
         assert [run["semente"] for run in measured["execuções"]] == result["sementes"]
         assert str(measured["taxa"]) in measured["ensaios"]
-        budget = result["tarefa"]["segundos_de_processador"]
-        assert all(0.7 * budget < run["segundos"] < 1.3 * budget
-                   for run in measured["execuções"])
+        assert {run["passos"] for run in measured["execuções"]} == {measured["passos"]}
+    time, pace = (result["tarefa"][key] for key in
+                  ("segundos_de_processador", "milissegundos_por_passo"))
+    for measured, each in zip(result["medidas"].values(), pace, strict=True):
+        assert abs(measured["passos"] * each / 1000 - time) < 0.02 * time
     first, last = (result["medidas"][n]["execuções"] for n in ("GPT-2", "memória de pares"))
     assert max(r["bits_por_byte"] for r in last) < min(r["bits_por_byte"] for r in first)

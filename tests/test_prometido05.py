@@ -5,6 +5,7 @@ import json
 import struct
 
 import pecas
+import pytest
 
 MODEL = pecas.ROOT / "05-pre-treinamento" / "modelo"
 RESULTS = pecas.ROOT / "tests" / "benchmarks" / "resultados"
@@ -46,9 +47,42 @@ def test_o_modelo_base_e_melhor_que_o_de_quatro_minutos():
     for key, part in (("lacunas", "todas"), ("pares", "todos")):
         assert base[key][part]["valor"] > max(
             run[key][part]["valor"] for run in table["hoje"]["240"]), key
+    assert base["lacunas"]["todas"]["valor"] >= 0.80
     assert len(base["amostras"]) == 10
     gap = base["combinações"]["prova cruzada"]["diferença"]
     assert gap["ate"] >= 0, "as combinações guardadas saem piores além do intervalo"
+    seen = base["combinações"]["prova cruzada"]["visto"]
+    assert seen > 0.5, "quem chuta as vistas não tem como errar mais as guardadas"
+    assert base["combinações"]["documentos"]["diferença"]["de"] <= 0, "custam mais bits"
+
+
+def test_os_pesos_gravados_tiram_a_nota_da_ficha(c05, corpus):
+    """Abre a pasta e mede o teste inteiro: a ficha e a soma não bastam."""
+    model, tokenizer = c05.load_model(MODEL)
+    assert model.num_parameters() == notes()["treino"]["parametros"]
+    texts = [c05.document_text(row) for row in corpus["teste"]]
+    score = c05.evaluate(model, c05.token_stream(tokenizer, texts),
+                         sum(len(text.encode("utf-8")) for text in texts))
+    assert score.bits_per_byte == pytest.approx(
+        notes()["medidas"]["bits_por_byte"]["teste"], abs=1e-3)
+
+
+def test_as_provas_da_corrida_sao_as_do_modelo_base_de_hoje():
+    base, raced = notes()["medidas"], recorded("pretreino")["medidas"]["provas"]["modelo base"]
+    assert raced["bits_por_byte"] == base["bits_por_byte"]["teste"]
+    for key in ("lacunas", "pares", "combinações"):
+        assert raced[key] == base[key], key
+
+
+def test_os_dois_lados_da_corrida_levaram_o_tempo_que_dizem():
+    """Os passos saem de um ritmo medido antes: conferimos o relógio que de fato correu."""
+    table = recorded("pretreino")["medidas"]["receitas"]
+    seconds = {r: {s: sum(run["segundos"] for run in runs) / len(runs)
+                   for s, runs in table[r].items()} for r in table}
+    for recipe, times in seconds.items():
+        for budget, spent in times.items():
+            assert 0.75 * float(budget) < spent < 1.1 * float(budget), (recipe, budget)
+            assert seconds["hoje"][budget] < 1.12 * spent, (recipe, budget)
 
 
 def test_o_que_a_ficha_afirma_e_o_que_se_mediu():
@@ -71,9 +105,19 @@ def test_a_corrida_cumpre_o_prometido():
         for seconds in ("30", "60", "120", "240"):
             assert len(table[recipe][seconds]) == 3, (recipe, seconds)
     ours = mean(table["hoje"]["120"])
-    assert ours < 0.82 * mean(table["gpt2"]["120"])
     assert ours <= 0.75 * mean(table["letras"]["120"])
     assert mean(table["hoje"]["30"]) < mean(table["gpt2"]["120"])
+
+
+@pytest.mark.xfail(strict=True, reason="meta não alcançada: 0,805 do GPT-2 em 120 s")
+def test_meta_da_corrida():
+    table = recorded("pretreino")["medidas"]["receitas"]
+    assert mean(table["hoje"]["120"]) <= 0.80 * mean(table["gpt2"]["120"])
+
+
+@pytest.mark.xfail(strict=True, reason="meta não alcançada: 77,8% dos pares mínimos")
+def test_meta_da_gramatica():
+    assert notes()["medidas"]["pares"]["média dos fenômenos"] >= 0.90
 
 
 def test_a_taxa_da_adversaria_nao_esta_na_ponta_da_busca():

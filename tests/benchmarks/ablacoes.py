@@ -24,9 +24,10 @@ HELD = 150  # documentos de treino guardados para escolher a taxa
 BINS = 20  # pontos da curva de treino que se gravam: médias de trechos iguais
 PARTS = {p: f"02-texto-vira-numero/corpus/{p}.jsonl" for p in ("treino", "validacao")}
 USED = {
-    "02": ["BPETokenizer", "document_text", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "04": ["ABLATED", "ABLATION", "AblatedBlock", "FeedForward", "GELU", "GPT", "GPTConfig",
-           "LayerNorm", "MultiHeadAttention", "TransformerBlock", "ablated_gpt", "causal",
+           "LayerNorm", "MultiHeadAttention", "TransformerBlock", "ablated_gpt", "causal", "check_ids",
            "born_alike", "depth_gradients", "held_out_loss", "init_weights",
            "next_token_loss", "train_ablated", "unigram_loss"],
 }  # fmt: skip

@@ -114,19 +114,22 @@ def card(asked, notes: dict, run: dict) -> str:
 
     rival = notes["trigrama"]
     pairs, exam = notes["pares"], notes["combinações"]["prova cruzada"]
+    whole = notes["combinações"]["documentos"]
+    apart = whole["diferença"]
     seen, new = (exam[k]["valor"] if isinstance(exam[k], dict) else exam[k]
                  for k in ("visto", "novo"))
     rows = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
                      for name, m in sorted(pairs["por_fenomeno"].items()))
     kinds = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
                       for name, m in sorted(notes["lacunas"]["por_tipo"].items()))
+    weak = [f"`{name}`" for name, m in sorted(pairs["por_fenomeno"].items()) if m["de"] <= 0.5]
     shown = "\n\n".join(  # em bloco de código: o que o modelo inventa não é prosa do curso
         f"**Semente {i}**\n\n```text\n" + "\n".join(
             textwrap.fill(line, 88) for line in text.splitlines()) + "\n```"
         for i, text in enumerate(notes["amostras"]))
     return f"""# Modelo base de Barro Doce
 
-O modelo de onde partem os capítulos 06 em diante. Um GPT pequeno, treinado só no corpus do curso,
+O modelo de onde partem os capítulos 06 e seguintes. Um GPT pequeno, treinado só no corpus do curso,
 por um programa do repositório, com as definições do capítulo 05.
 
 - **Tarefa**: continuar textos em português do Brasil, no mundo de Barro Doce.
@@ -150,13 +153,20 @@ por um programa do repositório, com as definições do capítulo 05.
 | as mesmas lacunas, trigrama | {pct(rival['lacunas']['todas'])} |
 | pares mínimos, média dos fenômenos (acaso: 50%) | {br(100 * pairs['média dos fenômenos'], 1)}% |
 | os mesmos pares, trigrama | {br(100 * rival['pares']['média dos fenômenos'], 1)}% |
-| frases com combinações vistas no treino | {br(100 * seen, 1)}% |
+| frases com combinações vistas no treino (acaso: 50%) | {br(100 * seen, 1)}% |
 | frases com combinações guardadas para o teste | {br(100 * new, 1)}% |
 | diferença, novas − vistas, em pontos | {pct(exam['diferença']).replace('%', '')} |
+| bits por byte, documentos do teste sem combinação guardada | {br(whole['visto'])} |
+| bits por byte, documentos com combinação guardada | {br(whole['novo'])} |
+| diferença, com − sem | {br(apart['valor'])} [{br(apart['de'])}; {br(apart['ate'])}] |
 | 8-gramas gerados que estão no treino | {pct(notes['copiado']['modelo'])} |
 | 8-gramas dos textos do teste que estão no treino | {pct(notes['copiado']['corpus'])} |
 
-Entre colchetes, o intervalo de 95%. A cópia compara as primeiras sessenta palavras de cada texto.
+Entre colchetes, o intervalo de 95%. A cópia compara as primeiras sessenta palavras de cada texto,
+{notes['copiado']['modelo']['itens']} do modelo e {notes['copiado']['corpus']['itens']} do teste.
+
+Uma diferença perto de zero entre combinações vistas e novas só fala bem do modelo se os dois
+acertos passam do acaso e de quem responde sempre no mesmo gênero, que a seção 12 do caderno mede.
 
 ### Gramática, por fenômeno
 
@@ -172,14 +182,18 @@ Entre colchetes, o intervalo de 95%. A cópia compara as primeiras sessenta pala
 
 ## Dez amostras sem escolha
 
-Temperatura 0,8, top-p 0,95, sementes de 0 a 9, do começo do documento.
+Temperatura 0,8, top-p 0,95, sementes de 0 a 9, do começo do documento, até 160 tokens (as mais
+compridas param onde o limite as corta).
 
 {shown}
 
 ## Limites e vieses
 
 Só conhece uma cidade inventada e um jeito de escrever. Inventa fatos com a mesma segurança com que
-acerta. Esquece quem é quem em poucas frases. As profissões e os gêneros do corpus não são
+acerta. Esquece quem é quem em poucas frases. Na gramática, não se distingue do acaso, ou
+fica abaixo dele, em: {', '.join(weak) or 'nenhum fenômeno'}.
+
+As profissões e os gêneros do corpus não são
 equilibrados (o cartão do corpus conta quanto), e o modelo herdou isso; o capítulo 06 mede. Não
 serve para informar ninguém sobre nada que exista.
 """
@@ -200,7 +214,7 @@ def main(arguments: list[str]) -> int:
     checkpoint = FOLDER.parent / "saida" / "base.pt"
     pace_file = checkpoint.with_suffix(".passos")
     if checkpoint.is_file() and pace_file.is_file():
-        steps = int(pace_file.read_text())
+        steps = asked.passos or int(pace_file.read_text())    # outro número: `restore` recusa
     else:
         checkpoint.unlink(missing_ok=True)
         steps = asked.passos or steps_in(bench, asked, device)

@@ -18,7 +18,7 @@ VOCAB_SIZE = 2048
 N_BYTES = 1_000_000
 REPEATS = 7
 USED = {
-    "02": ["BPETokenizer", "PATTERN", "PairCounts", "learn_merges", "merge_pair", "split_pieces"]
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "learn_merges", "merge_pair", "split_pieces"]
 }
 
 

@@ -16,7 +16,7 @@ from registro import pecas, save
 
 VOCAB_SIZE = 2048
 USED = {
-    "02": ["BPETokenizer", "PATTERN", "PairCounts", "document_text", "learn_merges",
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
            "merge_pair", "split_pieces", "token_stream"],
     "05": ["NGram"],
 }  # fmt: skip

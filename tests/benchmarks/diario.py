@@ -1,13 +1,15 @@
 """O diário de laboratório do capítulo 05: a receita de hoje com uma coisa mudada de cada vez.
 
     python tests/benchmarks/diario.py [segundos por treino, 60 se nada for dito]
+    python tests/benchmarks/diario.py 120 longas     só as de LONG, com mais tempo
 
 Cada linha do diário muda uma coisa na receita de `modern_plan`, `modern_options` e
 `make_modern_optimizer`, treina com duas sementes e é medida na validação, ao lado da receita sem
 mudança, com quatro. Quantos passos cabem no tempo sai do ritmo de cada variação, medido uma vez,
 no relógio de processador, uma thread, com todas se alternando: se a máquina engasga, engasga para
-todas. Os treinos correm depois, dois lado a lado. As trocas de peça (norma, posição, ativação, saída solta, Muon…) estão em
-escada.py, no outro sentido: do GPT-2 para cá. Grava resultados/diario.json.
+todas. Os treinos correm depois, dois lado a lado. As trocas de peça (norma, posição, ativação,
+saída solta, Muon…) estão em escada.py, no outro sentido: do GPT-2 para cá. Grava
+resultados/diario.json, ou diario_longas.json.
 """
 
 import statistics
@@ -22,7 +24,8 @@ from registro import pecas, save
 SECONDS, SEEDS, MORE = 60.0, [0, 1], [0, 1, 2, 3]
 PARTS = ("treino", "validacao")
 USED = {
-    "02": ["BPETokenizer", "document_text", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "04": ["GPTConfig", "causal", "check_ids"],
     "05": ["BigramMemory", "ModernAttention", "ModernBlock", "ModernConfig",
            "ModernFeedForward", "ModernGPT", "Muon", "ReluSquared", "TrainConfig",
@@ -60,6 +63,11 @@ VARIATIONS = {
     "tabelas com o dobro da taxa": ({}, {}, {"embedding_lr": 0.1}),
     "saída com o dobro da taxa": ({}, {}, {"head_lr": 0.012}),
 }
+# as que o tempo pode virar: as de tamanho, e as que ganharam da receita na corrida curta
+LONG = ["a receita", "vocabulário 1.024", "vocabulário 4.096", "três blocos", "um bloco",
+        "mais estreito: 96 canais", "mais largo: 192 canais", "janela de 32, lote de 32",
+        "dropout 0,1", "meio cosseno até um décimo", "tabelas com o dobro da taxa",
+        "saída com o dobro da taxa"]
 STATE = {}
 
 
@@ -107,11 +115,11 @@ def go(model, options, optimizer, ids, first: int, last: int) -> float:
     return time.process_time() - began
 
 
-def paces(laps: int = 3, steps: int = 5) -> dict[str, float]:
+def paces(names: list[str], laps: int = 3, steps: int = 5) -> dict[str, float]:
     """Segundos de processador por passo de cada variação: mediana das voltas."""
     prepare()
-    racers, seen = {}, {name: [] for name in VARIATIONS}
-    for name in VARIATIONS:
+    racers, seen = {}, {name: [] for name in names}
+    for name in names:
         racers[name] = born(name, 10_000, 99)
         go(*racers[name], 0, 2)  # esquenta
     for lap in range(laps):
@@ -136,17 +144,19 @@ def main(arguments: list[str]) -> int:
     import corpus
 
     seconds = float(arguments[0]) if arguments else SECONDS
-    jobs = [(name, seed) for name in VARIATIONS
+    long = arguments[1:] == ["longas"]
+    names = LONG if long else list(VARIATIONS)
+    jobs = [(name, seed) for name in names
             for seed in (MORE if name == "a receita" else SEEDS)]
-    out = {name: [] for name in VARIATIONS}
-    pace = paces()
+    out = {name: [] for name in names}
+    pace = paces(names)
     steps = [max(20, round(seconds / pace[name])) for name, _ in jobs]
     print({name: round(1000 * each) for name, each in pace.items()}, flush=True)
     with ProcessPoolExecutor(2, get_context("spawn"), prepare) as pool:
         for name, notes in pool.map(trial, *zip(*jobs, strict=True), steps):
             out[name].append(notes)
             print(name, notes, flush=True)
-    save("diario", USED, ["torch", "numpy"], sementes=MORE,
+    save("diario_longas" if long else "diario", USED, ["torch", "numpy"], sementes=MORE,
          tarefa={"segundos": seconds, "milissegundos_por_passo": {
              name: round(1000 * each, 1) for name, each in pace.items()}, "dados": {
              n: h for n, h in corpus.sums().items() if n.endswith(".jsonl")}}, medidas=out)

@@ -5,12 +5,13 @@
 As definições são as do caderno 05. Cada degrau escolhe primeiro a sua taxa de aprendizado entre
 RATES: ensaios de SEARCH segundos, em que treina nos documentos de treino menos os últimos HELD e
 é medido nesses. Depois treina com a taxa escolhida, em todos os documentos de treino, com três
-sementes, e é medido na validação, que não escolheu nada. O relógio é o de processador de cada
-processo, com uma thread; correm dois processos lado a lado. Como a agenda conta passos, cada
-treino mede antes, num modelo que joga fora, quantos passos cabem no tempo. Grava
-resultados/escada.json.
+sementes, e é medido na validação, que não escolheu nada. Quantos passos cabem no tempo sai do
+ritmo de cada degrau, medido uma vez, no relógio de processador, com uma thread e todos se
+alternando: se a máquina engasga, engasga para todos, e as três sementes dão os mesmos passos.
+Os treinos correm depois, dois lado a lado. Grava resultados/escada.json.
 """
 
+import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -20,13 +21,14 @@ from registro import pecas, save
 
 SEEDS = [0, 1, 2]
 SECONDS, SEARCH = 30.0, 10.0
-RATES = [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
+RATES = [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]
 SHAPE = {"context_length": 128, "d_model": 128, "n_head": 4, "n_layer": 2}
 VOCABULARY, BATCH = 2048, 8
 HELD = 150  # documentos de treino guardados para escolher a taxa
 PARTS = {p: f"02-texto-vira-numero/corpus/{p}.jsonl" for p in ("treino", "validacao")}
 USED = {
-    "02": ["BPETokenizer", "document_text", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "04": ["FeedForward", "GELU", "GPT", "GPTConfig", "LayerNorm", "MultiHeadAttention",
            "TransformerBlock", "causal", "check_ids", "init_weights"],
     "05": ["BigramMemory", "Evaluation", "LADDER", "LadderAttention", "Muon", "NoPositions", "RMSNorm",
@@ -53,29 +55,31 @@ def plan(c):
     return c.GPTConfig(vocab_size=VOCABULARY, **SHAPE)
 
 
-def steps_in(level: int, ids, seconds: float, warm: int = 4, timed: int = 16) -> int:
-    """Quantos passos deste degrau cabem em `seconds` de processador."""
-    c = STATE["c"]
-    model = c.climb(level, plan(c))
-    options = c.ladder_options(level, 1000, 1e-3, batch_size=BATCH)
-    optimizer = c.ladder_optimizer(level, model, options)
-    tools = c.mixed_precision(next(model.parameters()).device)
-    for step in range(warm + timed):
-        if step == warm:
+def paces(laps: int = 3, steps: int = 8) -> list[float]:
+    """Segundos de processador por passo de cada degrau: mediana das voltas."""
+    c, racers = STATE["c"], []
+    for level in range(len(c.LADDER)):
+        model = c.climb(level, plan(c))
+        options = c.ladder_options(level, 1000, 1e-3, batch_size=BATCH)
+        racers.append((model, c.ladder_optimizer(level, model, options), options))
+    seen = [[] for _ in racers]
+    for lap in range(laps + 1):  # a primeira só esquenta
+        for (model, optimizer, options), times in zip(racers, seen, strict=True):
+            tools = c.mixed_precision(next(model.parameters()).device)
             began = time.process_time()
-        c.train_step(model, optimizer, ids, step, options, *tools)
-    return max(20, round(seconds * timed / (time.process_time() - began)))
+            for step in range(lap * steps, (lap + 1) * steps):
+                c.train_step(model, optimizer, STATE["train"], step, options, *tools)
+            times.append((time.process_time() - began) / steps)
+    return [statistics.median(times[1:]) for times in seen]
 
 
-def measured(level: int, rate: float, seed: int, seconds: float, learn: str, judge: str):
+def measured(level: int, rate: float, seed: int, steps: int, learn: str, judge: str):
     """Um treino e a sua nota: (bits por byte, passos, segundos de processador)."""
-    c = STATE["c"]
-    steps = steps_in(level, STATE[learn], seconds)
-    began = time.process_time()
+    c, began = STATE["c"], time.process_time()
     try:
         model = c.climb_and_train(level, plan(c), STATE[learn], steps, rate, seed, BATCH)
     except ValueError:  # divergiu
-        return None, steps, time.process_time() - began
+        return None, steps, round(time.process_time() - began, 1)
     spent = time.process_time() - began
     score = c.evaluate(model, STATE[judge], STATE["bytes"][judge])
     return round(score.bits_per_byte, 4), steps, round(spent, 1)
@@ -96,9 +100,13 @@ def main(argv: list[str]) -> None:
                for name, docs in parts.items()}
     arrays = {name: c.token_stream(fast, docs).numpy() for name, docs in parts.items()}
     measures = {}
+    prepare(arrays, n_bytes)
+    pace = paces()
+    print([round(1000 * each) for each in pace], "ms por passo", file=sys.stderr, flush=True)
     with ProcessPoolExecutor(2, get_context("spawn"), prepare, (arrays, n_bytes)) as pool:
         for level, name in enumerate(c.LADDER):
-            asked = {r: pool.submit(measured, level, r, 100, search, "most", "kept")
+            short, steps = (max(20, round(t / pace[level])) for t in (search, seconds))
+            asked = {r: pool.submit(measured, level, r, 100, short, "most", "kept")
                      for r in RATES}
             trials = {r: asked[r].result()[0] for r in RATES}
             finite = {r: bits for r, bits in trials.items() if bits is not None}
@@ -108,10 +116,11 @@ def main(argv: list[str]) -> None:
             edge = best in (RATES[0], RATES[-1])
             print(f"{level} {name}: {trials}" + edge * " (ponta da grade)", file=sys.stderr,
                   flush=True)
-            measures[name] = {"taxa": best, "na_ponta": edge, "execuções": [],
+            measures[name] = {"taxa": best, "na_ponta": edge, "passos": steps,
+                              "execuções": [],
                               "ensaios": {str(r): bits for r, bits in trials.items()}}
         asked = [(name, seed, pool.submit(measured, level, measures[name]["taxa"], seed,
-                                          seconds, "train", "validation"))
+                                          measures[name]["passos"], "train", "validation"))
                  for seed in SEEDS for level, name in enumerate(c.LADDER)]
         for name, seed, result in asked:
             bits, steps, spent = result.result()
@@ -122,6 +131,7 @@ def main(argv: list[str]) -> None:
     levels = enumerate(c.LADDER)
     save("escada", USED, ["torch"], sementes=SEEDS,
          tarefa={"segundos_de_processador": seconds, "segundos_por_ensaio": search,
+                 "milissegundos_por_passo": [round(1000 * each, 1) for each in pace],
                  "taxas": RATES, "threads": 1, "processos": 2, "vocabulário": VOCABULARY,
                  "lote": BATCH, "forma": SHAPE,
                  "parâmetros": {n: c.climb(k, plan(c)).num_parameters() for k, n in levels},

@@ -37,7 +37,7 @@ RATES, SEARCH = [1e-3, 2e-3, 4e-3, 8e-3], 60
 VOCABULARY = 2048
 PARTS = ("treino", "validacao", "teste")
 USED = {
-    "02": ["BPETokenizer", "PATTERN", "PairCounts", "document_text", "learn_merges",
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
            "merge_pair", "split_pieces", "token_stream"],
     "04": ["FeedForward", "GELU", "GPT", "GPTConfig", "LayerNorm", "MultiHeadAttention",
            "TransformerBlock", "causal", "check_ids", "init_weights"],
@@ -47,7 +47,8 @@ USED = {
            "cloze_marks", "combination_exam", "combination_gap", "combination_rows",
            "compare", "deed_rows", "evaluate", "get_batch", "keep_best",
            "learning_rate_at", "load_model", "make_modern_optimizer", "make_optimizer",
-           "mixed_precision", "modern_options", "modern_plan", "orthogonalize", "pair_accuracy", "pair_marks", "progress_row",
+           "mixed_precision", "modern_options", "modern_plan", "orthogonalize",
+           "pad_right", "pair_accuracy", "pair_marks", "progress_row",
            "rate", "rates", "rms_norm", "rotary_tables", "rotate_halves", "sampled_interval", "score_windows",
            "seen_pairs", "split_roles", "text_nats", "train", "train_step", "wilson"],
 }  # fmt: skip

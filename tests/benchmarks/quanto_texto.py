@@ -25,13 +25,13 @@ SEEDS = (1891, 1892)
 SIZES = {"200 KB": 200_000, "corpus inteiro": math.inf}
 STEPS = 480
 USED = {
-    "02": ["BPETokenizer", "PATTERN", "PairCounts", "document_text", "learn_merges",
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
            "merge_pair", "split_pieces", "token_stream"],
     "04": ["GPTConfig", "KVCache", "causal", "check_ids"],
     "05": ["BigramMemory", "Evaluation", "ModernAttention", "ModernBlock", "ModernConfig",
            "ModernFeedForward", "ModernGPT", "Muon", "ReluSquared", "TrainConfig",
            "TwoOptimizers", "evaluate", "filter_logits", "generate", "get_batch", "keep_best",
-           "learning_rate_at", "make_modern_optimizer", "mixed_precision", "modern_options",
+           "learning_rate_at", "make_modern_optimizer", "make_optimizer", "mixed_precision", "modern_options",
            "modern_plan", "orthogonalize", "penalize", "progress_row", "rms_norm", "rotary_tables",
            "rotate_halves", "seeded", "split_roles", "train", "train_step"],
 }  # fmt: skip

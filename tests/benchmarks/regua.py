@@ -29,16 +29,17 @@ WRITTEN, LENGTH = 24, 130  # textos por degrau para a cópia, e tokens em cada u
 PARTS = {p: f"02-texto-vira-numero/corpus/{p}.jsonl" for p in ("treino", "validacao")}
 SETS = ("lacunas", "pares_minimos")
 USED = {
-    "02": ["BPETokenizer", "document_text", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "04": ["GPTConfig", "KVCache", "causal", "check_ids"],
     "05": ["BigramMemory", "ModernAttention", "ModernBlock", "ModernConfig",
            "ModernFeedForward", "ModernGPT", "Muon", "ReluSquared", "TrainConfig",
            "TwoOptimizers", "cloze_accuracy", "cloze_marks", "copied_share", "draw",
            "Evaluation", "evaluate", "filter_logits", "generate", "get_batch", "learning_rate_at",
            "make_modern_optimizer", "mixed_precision", "modern_options", "modern_plan",
-           "orthogonalize", "pair_accuracy",
-           "pair_marks", "prompt_ids", "rate", "rates", "rms_norm", "rotary_tables",
-           "rotate_halves", "sample", "sampled_interval", "score_windows", "split_roles",
+           "orthogonalize", "pad_right", "pair_accuracy",
+           "pair_marks", "penalize", "prompt_ids", "rate", "rates", "rms_norm", "rotary_tables",
+           "rotate_halves", "sample", "sampled_interval", "score_windows", "seeded", "split_roles",
            "text_nats", "train_step", "wilson", "word_grams"],
 }  # fmt: skip
 STATE = {}

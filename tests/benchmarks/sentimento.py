@@ -22,10 +22,11 @@ VOCAB_SIZE = 2048
 REVIEW_COPIES = 3
 PARTS = ("treino", "validacao", "teste")
 USED = {
-    "02": ["BPETokenizer", "PATTERN", "document_text", "split_pieces", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "03": ["Encoder", "EncoderBlock", "GapReader", "GapSymbols", "IGNORE", "LABELS",
            "MultiHeadAttention", "ReviewReader", "TransformerConfig", "accuracy",
-           "bag_of_words", "bag_vocabulary", "calm_embeddings", "check_heads", "check_input",
+           "bag_of_words", "bag_vocabulary", "calm_embeddings", "causal_mask", "check_heads", "check_input",
            "check_mask", "check_symbols", "choose_bag", "fit_logistic", "fit_steps",
            "gap_loss", "mask_tokens", "merge_heads", "pad_reviews", "random_windows",
            "review_scores", "review_words", "split_heads", "think", "train_gaps",

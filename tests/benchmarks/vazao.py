@@ -27,10 +27,12 @@ SIZES = {  # a planta, e quantos textos por lote
     "avenida": ({"d_model": 128, "n_head": 4, "n_layer": 4, "context_length": 512}, 2),
 }
 USED = {
+    "03": ["attention", "attention_weights", "causal_mask", "check_mask", "merge_heads",
+           "split_heads"],
     "04": ["DETOURS", "FeedForward", "GELU", "GPT", "GPTConfig", "HandAttention", "LayerNorm",
            "MultiHeadAttention", "NanoAttention", "NanoBlock", "NanoGPT", "STEPPERS",
            "SeparateHeads", "TransformerBlock", "Written", "causal", "check_ids",
-           "from_gpt2_state_dict", "gelu_by_hand", "layer_norm_by_hand", "pass_seconds",
+           "from_gpt2_state_dict", "gelu_by_hand", "init_weights", "layer_norm_by_hand", "pass_seconds",
            "race", "step_seconds", "swapped"],
     "05": ["TrainConfig", "get_batch", "learning_rate_at", "make_optimizer",
            "mixed_precision", "train_step"],

@@ -26,13 +26,14 @@ SIZES = {  # a planta, e quantas janelas por lote
 }
 BATCHES = [1, 4, 16, 64]
 USED = {
-    "02": ["BPETokenizer", "document_text", "token_stream"],
+    "02": ["BPETokenizer", "PATTERN", "PairCounts", "bpe_merge", "document_text", "learn_merges",
+           "merge_pair", "split_pieces", "token_stream"],
     "04": ["FeedForward", "GELU", "GPT", "GPTConfig", "HuggingFaceGPT", "KVCache", "LayerNorm",
            "MultiHeadAttention", "TransformerBlock", "causal", "check_count", "check_ids",
            "forward_flops", "init_weights", "read_next"],
     "05": ["BigramMemory", "ModernAttention", "ModernBlock", "ModernConfig", "ModernFeedForward",
            "ModernGPT", "NaiveAttention", "ReluSquared", "STAIRS", "TrainConfig", "climb_stairs",
-           "filter_logits", "gains", "generate_batch", "get_batch", "make_optimizer",
+           "filter_logits", "generate_batch", "get_batch", "make_optimizer",
            "mixed_precision",
            "naive_optimizer", "padded_rows", "peak_flops", "race_step", "rms_norm",
            "rotary_tables", "rotate_halves", "token_race", "wait_for", "with_naive_attention",
