@@ -625,6 +625,9 @@ def test_a_escada_gravada_tem_todos_os_degraus_e_as_mesmas_sementes(c05):
         assert [run["semente"] for run in measured["execuções"]] == result["sementes"]
         assert str(measured["taxa"]) in measured["ensaios"]
         assert {run["passos"] for run in measured["execuções"]} == {measured["passos"]}
+        budget = result["tarefa"]["segundos_de_processador"]
+        assert all(0.7 * budget < run["segundos"] < 1.3 * budget
+                   for run in measured["execuções"])
     time, pace = (result["tarefa"][key] for key in
                   ("segundos_de_processador", "milissegundos_por_passo"))
     for measured, each in zip(result["medidas"].values(), pace, strict=True):
