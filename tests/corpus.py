@@ -63,14 +63,14 @@ def read_part(path: Path) -> tuple[list[dict], list[str]]:
     return rows, problems
 
 
-def check_rows(parts: dict[str, list[dict]]) -> list[str]:
-    """Problemas de cada documento e entre documentos."""
+def check_rows(parts: dict[str, list[dict]], prefix: str = "bd") -> list[str]:
+    """Problemas de cada documento e entre documentos. Os ids são `prefix`-0000."""
     problems, ids, texts = [], {}, {}
     for part, rows in parts.items():
         for row in rows:
             where, text = f"{part}/{row['id']}", row["texto"]
-            if not re.fullmatch(r"bd-\d{4}", row["id"]):
-                problems.append(f"{where}: id fora do formato bd-0000.")
+            if not re.fullmatch(rf"{prefix}-\d{{4}}", row["id"]):
+                problems.append(f"{where}: id fora do formato {prefix}-0000.")
             if row["id"] in ids:
                 problems.append(f"{where}: id repetido de {ids[row['id']]}.")
             ids[row["id"]] = where

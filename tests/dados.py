@@ -413,7 +413,8 @@ def difference(good: str, bad: str) -> tuple[list[str], list[str]]:
     return a[i1:i2], b[j1:j2]
 
 
-def check_pairs(rows: list[dict], corpus_text: str) -> list[str]:
+def check_pairs(rows: list[dict], corpus_text: str, total: int = 600,
+                each: int = 30) -> list[str]:
     """Pares que diferem num só lugar, doze fenômenos, nenhuma frase no corpus."""
     problems = []
     seen = {}
@@ -431,9 +432,10 @@ def check_pairs(rows: list[dict], corpus_text: str) -> list[str]:
                 problems.append(f"{row['id']}: frase repetida de {seen[key]}.")
             seen[key] = row["id"]
     count = Counter(r["fenomeno"] for r in rows)
-    if len(rows) < 600 or len(count) < 12:
-        problems.append(f"pares: {len(rows)} em {len(count)} fenômenos; o mínimo é 600 em 12.")
-    problems += [f"pares: {name} só tem {n}." for name, n in count.items() if n < 30]
+    if len(rows) < total or len(count) < 12:
+        problems.append(
+            f"pares: {len(rows)} em {len(count)} fenômenos; o mínimo é {total} em 12.")
+    problems += [f"pares: {name} só tem {n}." for name, n in count.items() if n < each]
     return problems
 
 
@@ -464,12 +466,21 @@ def check_preferences(parts: dict[str, list[dict]]) -> list[str]:
     return problems
 
 
+def primer_rows() -> list[dict]:
+    """Os textos da cartilha da segunda etapa do modelo base, que também os lê no treino."""
+    import cartilha
+
+    return [r for rows in cartilha.load()[0].values() for r in rows]
+
+
 def check(folder_of=lambda spec: spec.folder) -> list[str]:
     """Todos os problemas de todos os conjuntos."""
     world = json.loads((C.FOLDER / "mundo.json").read_text(encoding="utf-8"))
     docs, _ = C.load()
+    docs["cartilha"] = primer_rows()
     everything = "\n".join(plain(r["titulo"] + " " + r["texto"]) for p in docs.values() for r in p)
-    training = "\n".join(plain(r["titulo"] + " " + r["texto"]) for r in docs["treino"])
+    training = "\n".join(plain(r["titulo"] + " " + r["texto"])
+                         for r in docs["treino"] + docs["cartilha"])
     problems = []
     for spec in SETS.values():
         parts, found = load(spec, folder_of(spec))

@@ -26,7 +26,7 @@ from pecas import neutralize
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "02-texto-vira-numero" / "corpus"
 ACCEPTED = ROOT / "tests" / "palavras_aceitas.txt"
-DATA = {"corpus", "dados"}  # as pastas com JSONL que uma pessoa lê
+DATA = {"cartilha", "corpus", "dados"}  # as pastas com JSONL que uma pessoa lê
 NOT_PROSE = {"id", "errada", "fenomeno", "fato", "tipo", "familia", "correcao", "criterio", "lugar"}
 COMMAND = ["hunspell", "-d", "pt_BR", "-l", "-i", "utf-8"]
 

@@ -854,6 +854,10 @@ BREAKS = [
           "if odd > 0.001 * len(data):", "if False:", MEASURES),
     Break("o corte perde o começo da validação", "05", "split_text",
           "text[cut:].lstrip()", "text[cut + 1:].lstrip()", MEASURES),
+    Break("a maiúscula esconde a expressão contada", "05", "per_megabyte",
+          "text.lower()", "text", "tests/test_cartilha.py"),
+    Break("a cartilha se conta por letras, e não por bytes", "05", "per_megabyte",
+          'len(text.encode("utf-8"))', "len(text)", "tests/test_cartilha.py"),
     Break("o texto repetido passa sem aviso", "05", "prepare",
           "if twice > alarm:", "if False:", MEASURES),
     # fim das peças de hoje

@@ -28,6 +28,8 @@ FILE_OF = {
     "SPEED_SHA256": "tests/benchmarks/resultados/velocidade.json",
     "DIARY_SHA256": "tests/benchmarks/resultados/diario.json",
     "LONG_DIARY_SHA256": "tests/benchmarks/resultados/diario_longas.json",
+    "PRIMER_SHA256": "05-pre-treinamento/cartilha/treino.jsonl",
+    "STAGES_SHA256": "tests/benchmarks/resultados/segunda_etapa.json",
     "VAZAO_SHA256": "tests/benchmarks/resultados/vazao.json",
 }
 HEX = r"[0-9a-f]{64}"

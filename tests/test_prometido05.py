@@ -96,6 +96,33 @@ def test_o_que_a_ficha_afirma_e_o_que_se_mediu():
         assert sample.splitlines()[0] in text
     for name in log["medidas"]["pares"]["por_fenomeno"]:
         assert f"| `{name}` |" in text
+    assert log["segunda etapa"]["comando"] in text
+    assert log["segunda etapa"]["comando"].startswith("python tests/benchmarks/segunda_etapa.py")
+
+
+def test_a_cartilha_ensina_o_que_mais_passos_nao_ensinam():
+    """O controle dá os mesmos passos, com a mesma agenda, só com o corpus."""
+    told = recorded("segunda_etapa")
+    stages = told["medidas"]
+    before, control, primer, blend = (
+        stages[k] for k in ("primeira etapa", "controle", "cartilha", "média"))
+    assert notes()["antes"] == before
+    for key in ("bits_por_byte", "lacunas", "pares", "combinações", "copiado", "cartilha",
+                "reserva"):
+        assert notes()["medidas"][key] == blend[key], key
+    means = [m["pares"]["média dos fenômenos"] for m in (control, primer)]
+    assert means[1] > means[0] + 0.05
+    hard = "subjuntivo"
+    low, high = (m["pares"]["por_fenomeno"][hard] for m in (control, primer))
+    assert high["de"] > low["ate"], "os intervalos do subjuntivo se tocam"
+    assert notes()["segunda etapa"]["passos"] == told["tarefa"]["passos"]
+
+
+def test_a_segunda_etapa_leu_a_cartilha_de_hoje():
+    import cartilha
+    import dados
+
+    assert recorded("segunda_etapa")["tarefa"]["cartilha"] == dados.sums(cartilha.FOLDER)
 
 
 def test_a_corrida_cumpre_o_prometido():
@@ -116,9 +143,22 @@ def test_meta_da_corrida():
     assert mean(table["hoje"]["120"]) <= 0.80 * mean(table["gpt2"]["120"])
 
 
-@pytest.mark.xfail(strict=True, reason="meta não alcançada: 77,8% dos pares mínimos")
 def test_meta_da_gramatica():
-    assert notes()["medidas"]["pares"]["média dos fenômenos"] >= 0.90
+    """E na prova de reserva, que ninguém tinha visto, não é muito menos."""
+    taken = notes()["medidas"]
+    assert taken["pares"]["média dos fenômenos"] >= 0.90
+    assert taken["reserva"]["média dos fenômenos"] >= 0.85
+    assert len(taken["pares"]["por_fenomeno"]) == len(taken["reserva"]["por_fenomeno"]) == 16
+
+
+def test_a_fatia_da_media_sai_das_validacoes():
+    """A regra, refeita aqui: a maior fatia a até 0,002 da melhor validação do corpus."""
+    told = recorded("segunda_etapa")["medidas"]
+    costs = {float(share): note["corpus"] for share, note in told["fatias"].items()}
+    near = [share for share, cost in costs.items() if cost <= min(costs.values()) + 0.002]
+    assert told["fatia"] == max(near) == notes()["segunda etapa"]["fatia"]
+    assert costs[told["fatia"]] == pytest.approx(
+        told["média"]["bits_por_byte"]["validacao"], abs=5e-4)
 
 
 def test_a_taxa_da_adversaria_nao_esta_na_ponta_da_busca():

@@ -58,6 +58,17 @@ def build(bench: Bench, asked, steps: int, device):
     return model, options, c.make_modern_optimizer(model, options)
 
 
+def build_from(bench: Bench, folder: Path, asked, every: int, scale: float, device):
+    """(modelo, opções, otimizador) a partir dos pesos de uma pasta, com `scale` das taxas."""
+    c = bench.c05
+    model, _ = c.load_model(folder, device)
+    options = c.modern_options(asked.passos, asked.semente, batch_size=asked.lote,
+                               learning_rate=scale * 6e-3, eval_every=every,
+                               checkpoint_every=every)
+    return model, options, c.make_modern_optimizer(
+        model, options, muon_lr=scale * 0.02, embedding_lr=scale * 0.05, head_lr=scale * 0.006)
+
+
 def steps_in(bench: Bench, asked, device, seconds: float = 15.0) -> int:
     """Quantos passos cabem no tempo pedido."""
     model, options, optimizer = build(bench, asked, 100_000, device)
@@ -86,51 +97,102 @@ def starts(texts: list[str], words: int = 60) -> list[str]:
     return [" ".join(text.split()[:words]) for text in texts]
 
 
-def measure(bench: Bench, model) -> dict:
-    """Tudo o que o cartão diz, medido no teste e nos conjuntos de medida."""
+def measure(bench: Bench, model, also_read: list[str] = ()) -> dict:
+    """Tudo o que o cartão diz, medido no teste e nos conjuntos de medida.
+
+    also_read: o que o modelo leu além do treino do corpus; o trigrama também o lê, e
+    repeti-lo conta como cópia.
+    """
     c, tokens = bench.c05, bench.ids["hoje"]
     texts = {p: [bench.c02.document_text(r) for r in bench.parts[p]] for p in PARTS}
-    known, written = c.word_grams(texts["treino"]), samples(bench, model, 60)
+    known, written = c.word_grams([*texts["treino"], *also_read]), samples(bench, model, 60)
+    read = tokens["treino"]
+    if also_read:
+        read = torch.cat([read, bench.c02.token_stream(bench.tokenizer, also_read)])
     score = {p: c.evaluate(model, tokens[p], bench.bytes[p]).bits_per_byte
              for p in ("validacao", "teste")}
     return {"bits_por_byte": {p: round(v, 4) for p, v in score.items()},
             **bench.marks(model),
-            "trigrama": bench.marks(c.NGram(tokens["treino"], 3, VOCABULARY)),
+            "trigrama": bench.marks(c.NGram(read, 3, VOCABULARY)),
             "copiado": {"modelo": c.copied_share(starts(written), known),
                         "corpus": c.copied_share(starts(texts["teste"]), known)},
             "amostras": written[:10]}
 
 
-def card(asked, notes: dict, run: dict) -> str:
-    """O cartão, em Markdown: tudo o que ele afirma vem de `notes` (ver `measure`) e `run`."""
+def card(log: dict) -> str:
+    """O cartão, em Markdown: tudo o que ele afirma vem do que `treino.json` gravou."""
+    asked = options_of(log["treino"]["comando"].split()[2:])
+    run, notes, later = log["treino"], log["medidas"], log.get("segunda etapa")
+
     def br(x: float, digits: int = 3) -> str:
         return f"{x:.{digits}f}".replace(".", ",")
 
     def pct(m: dict) -> str:
         return f"{br(100 * m['valor'], 1)}% [{br(100 * m['de'], 1)}; {br(100 * m['ate'], 1)}]"
 
+    def mean(m: dict) -> str:
+        return f"{br(100 * m['pares']['média dos fenômenos'], 1)}%"
+
     def thousands(n: int) -> str:
         return f"{n:,}".replace(",", ".")
 
-    rival = notes["trigrama"]
+    def told(run: dict, epochs: str) -> str:
+        busy = (f" ({thousands(run['processador'])} de processador,\n  numa máquina que fazia "
+                f"também outras coisas)" if run["processador"] < 0.98 * run["segundos"] else "")
+        return (f"`{run['comando']}`;\n  {thousands(round(run['segundos']))} segundos de relógio "
+                f"em {run['onde']}{busy},\n  {thousands(run['passos'])} passos, {epochs}, semente "
+                f"{run.get('semente', asked.semente)}; {run['data']}.")
+
+    rival, before = notes["trigrama"], log.get("antes")
     pairs, exam = notes["pares"], notes["combinações"]["prova cruzada"]
     whole = notes["combinações"]["documentos"]
     apart = whole["diferença"]
     seen, new = (exam[k]["valor"] if isinstance(exam[k], dict) else exam[k]
                  for k in ("visto", "novo"))
-    rows = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
-                     for name, m in sorted(pairs["por_fenomeno"].items()))
-    kinds = "\n".join(f"| `{name}` | {pct(m)} | {m['itens']} |"
-                      for name, m in sorted(notes["lacunas"]["por_tipo"].items()))
+
+    def grouped(pick) -> str:
+        """Uma linha por grupo, com a nota da primeira etapa ao lado, se houve segunda."""
+        old = pick(before) if before else {}
+        return "\n".join(
+            f"| `{name}` | " + (f"{pct(old[name])} | " if before else "")
+            + f"{pct(m)} | {m['itens']} |" for name, m in sorted(pick(notes).items()))
+
+    head = "primeira etapa | hoje" if before else "acerto"
+    lines = "---|---" if before else "---"
     weak = [f"`{name}`" for name, m in sorted(pairs["por_fenomeno"].items()) if m["de"] <= 0.5]
     shown = "\n\n".join(  # em bloco de código: o que o modelo inventa não é prosa do curso
         f"**Semente {i}**\n\n```text\n" + "\n".join(
             textwrap.fill(line, 88) for line in text.splitlines()) + "\n```"
         for i, text in enumerate(notes["amostras"]))
+    origin = ("treinado só no corpus do curso,\npor um programa do repositório, com as definições "
+              "do capítulo 05.")
+    stages = f"- **Treino**: {told(run, br(run['epocas'], 1) + ' vezes o corpus')}"
+    extra = ""
+    if later:
+        origin = ("treinado em duas etapas,\nprimeiro no corpus do curso, depois nele e na "
+                  "[Cartilha da Professora Marta](../cartilha/), por\nprogramas do repositório, com as "
+                  "definições do capítulo 05.")
+        reads = br(later["tokens"] / later["texto"], 1)
+        stages = (f"- **Primeira etapa**, só o corpus: "
+                  f"{told(run, br(run['epocas'], 1) + ' vezes o corpus')}\n"
+                  f"- **Segunda etapa**, o corpus e a cartilha, repetida até pesar o mesmo: "
+                  f"{told(later, reads + ' vezes essa mistura')}\n  Os pesos gravados são a média "
+                  f"dos deste ramo ({br(later['fatia'], 2)}) e dos do controle, o gêmeo que\n"
+                  f"  deu os mesmos passos só com o corpus; as validações escolheram a fatia.")
+        extra = (f"| prova de reserva, média dos fenômenos | "
+                 f"{br(100 * notes['reserva']['média dos fenômenos'], 1)}% |\n"
+                 f"| prova de reserva ao fim da primeira etapa | "
+                 f"{br(100 * before['reserva']['média dos fenômenos'], 1)}% |\n"
+                 f"| pares mínimos ao fim da primeira etapa | {mean(before)} |\n"
+                 f"| lacunas ao fim da primeira etapa | {pct(before['lacunas']['todas'])} |\n"
+                 f"| bits por byte no teste ao fim da primeira etapa | "
+                 f"{br(before['bits_por_byte']['teste'])} |\n"
+                 f"| bits por byte na validação da cartilha, primeira etapa | "
+                 f"{br(before['cartilha'])} |\n"
+                 f"| bits por byte na validação da cartilha, hoje | {br(notes['cartilha'])} |\n")
     return f"""# Modelo base de Barro Doce
 
-O modelo de onde partem os capítulos 06 e seguintes. Um GPT pequeno, treinado só no corpus do curso,
-por um programa do repositório, com as definições do capítulo 05.
+O modelo de onde partem os capítulos 06 e seguintes. Um GPT pequeno, {origin}
 
 - **Tarefa**: continuar textos em português do Brasil, no mundo de Barro Doce.
 - **Licença**: CC0 1.0, como o corpus.
@@ -138,10 +200,8 @@ por um programa do repositório, com as definições do capítulo 05.
   {asked.contexto} tokens, memória de pares com {thousands(asked.memoria)} linhas, dropout de
   {br(asked.dropout, 2)} no treino; {thousands(run['parametros'])} parâmetros, guardados em meia
   precisão. Tokenizador BPE de {thousands(VOCABULARY)} tokens, o do capítulo 02.
-- **Treino**: `{run['comando']}`; {thousands(round(run['segundos']))} segundos de relógio em
-  {run['onde']} ({thousands(run['processador'])} de processador, numa máquina que fazia também
-  outras coisas), {thousands(run['passos'])} passos, {br(run['epocas'], 1)} vezes o corpus,
-  semente {asked.semente}; {run['data']}. A história está em `treino.json`.
+{stages}
+  A história está em `treino.json`.
 
 ## Medidas
 
@@ -150,17 +210,17 @@ por um programa do repositório, com as definições do capítulo 05.
 | bits por byte, validação (escolheu a hora de parar) | {br(notes['bits_por_byte']['validacao'])} |
 | bits por byte, **teste** | {br(notes['bits_por_byte']['teste'])} |
 | lacunas sobre a cidade (acaso: 25%) | {pct(notes['lacunas']['todas'])} |
-| as mesmas lacunas, trigrama | {pct(rival['lacunas']['todas'])} |
-| pares mínimos, média dos fenômenos (acaso: 50%) | {br(100 * pairs['média dos fenômenos'], 1)}% |
-| os mesmos pares, trigrama | {br(100 * rival['pares']['média dos fenômenos'], 1)}% |
-| frases com combinações vistas no treino (acaso: 50%) | {br(100 * seen, 1)}% |
+| as mesmas lacunas, trigrama que leu os mesmos textos | {pct(rival['lacunas']['todas'])} |
+| pares mínimos, média dos fenômenos (acaso: 50%) | {mean(notes)} |
+| os mesmos pares, trigrama que leu os mesmos textos | {mean(rival)} |
+{extra}| frases com combinações vistas no treino (acaso: 50%) | {br(100 * seen, 1)}% |
 | frases com combinações guardadas para o teste | {br(100 * new, 1)}% |
 | diferença, novas − vistas, em pontos | {pct(exam['diferença']).replace('%', '')} |
 | bits por byte, documentos do teste sem combinação guardada | {br(whole['visto'])} |
 | bits por byte, documentos com combinação guardada | {br(whole['novo'])} |
 | diferença, com − sem | {br(apart['valor'])} [{br(apart['de'])}; {br(apart['ate'])}] |
-| 8-gramas gerados que estão no treino | {pct(notes['copiado']['modelo'])} |
-| 8-gramas dos textos do teste que estão no treino | {pct(notes['copiado']['corpus'])} |
+| 8-gramas gerados que estão no que leu | {pct(notes['copiado']['modelo'])} |
+| 8-gramas dos textos do teste que estão no que leu | {pct(notes['copiado']['corpus'])} |
 
 Entre colchetes, o intervalo de 95%. A cópia compara as primeiras sessenta palavras de cada texto,
 {notes['copiado']['modelo']['itens']} do modelo e {notes['copiado']['corpus']['itens']} do teste.
@@ -170,15 +230,15 @@ acertos passam do acaso e de quem responde sempre no mesmo gênero, que a seçã
 
 ### Gramática, por fenômeno
 
-| fenômeno | acerto | pares |
-|---|---|---|
-{rows}
+| fenômeno | {head} | pares |
+|---|{lines}|---|
+{grouped(lambda m: m['pares']['por_fenomeno'])}
 
 ### Fatos da cidade, por tipo
 
-| tipo | acerto | perguntas |
-|---|---|---|
-{kinds}
+| tipo | {head} | perguntas |
+|---|{lines}|---|
+{grouped(lambda m: m['lacunas']['por_tipo'])}
 
 ## Dez amostras sem escolha
 
@@ -199,13 +259,18 @@ serve para informar ninguém sobre nada que exista.
 """
 
 
+def write_sums() -> None:
+    """As somas da pasta do modelo, em SHA256SUMS."""
+    sums = [f"{hashlib.sha256((FOLDER / n).read_bytes()).hexdigest()}  {n}" for n in
+            ("config.json", "modelo.safetensors", "tokenizador.json", "treino.json")]
+    (FOLDER / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
     asked = options_of(arguments)
     if asked.ficha:
         log = json.loads((FOLDER / "treino.json").read_text(encoding="utf-8"))
-        first = options_of(log["treino"]["comando"].split()[2:])
-        (FOLDER / "README.md").write_text(
-            card(first, log["medidas"], log["treino"]), encoding="utf-8")
+        (FOLDER / "README.md").write_text(card(log), encoding="utf-8")
         return 0
     torch.set_num_threads(asked.nucleos)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -239,10 +304,8 @@ def main(arguments: list[str]) -> int:
     log = {"treino": run, "história": history, "medidas": notes}
     (FOLDER / "treino.json").write_text(
         json.dumps(log, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (FOLDER / "README.md").write_text(card(asked, notes, run), encoding="utf-8")
-    sums = [f"{hashlib.sha256((FOLDER / n).read_bytes()).hexdigest()}  {n}" for n in
-            ("config.json", "modelo.safetensors", "tokenizador.json", "treino.json")]
-    (FOLDER / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
+    (FOLDER / "README.md").write_text(card(log), encoding="utf-8")
+    write_sums()
     size = sum(p.stat().st_size for p in Path(FOLDER).iterdir())
     print(f"{size / 1e6:.1f} MB; teste {notes['bits_por_byte']['teste']}")
     checkpoint.unlink(missing_ok=True)
