@@ -856,6 +856,8 @@ BREAKS = [
           "text[cut:].lstrip()", "text[cut + 1:].lstrip()", MEASURES),
     Break("a maiúscula esconde a expressão contada", "05", "per_megabyte",
           "text.lower()", "text", "tests/test_cartilha.py"),
+    Break("para quem conta como para que", "05", "per_megabyte",
+          "{re.escape(expression)}\\b", "{re.escape(expression)}", "tests/test_cartilha.py"),
     Break("a cartilha se conta por letras, e não por bytes", "05", "per_megabyte",
           'len(text.encode("utf-8"))', "len(text)", "tests/test_cartilha.py"),
     Break("o texto repetido passa sem aviso", "05", "prepare",

@@ -93,7 +93,8 @@ def test_ve_frase_de_prova(rows):
     asked = N.exams()
     pair = D.load(D.SETS["pares"])[0]["pares_minimos"][0]
     cloze = D.load(D.SETS["lacunas"])[0]["lacunas"][0]
-    for sentence in (pair["certa"], pair["errada"],
+    spare = N.exam()[0][0]
+    for sentence in (pair["certa"], pair["errada"], spare["certa"], spare["errada"],
                      cloze["texto"].replace(D.GAP, cloze["resposta"])):
         row = rows[0] | {"texto": f"Era cedo. {sentence.upper()} Depois choveu."}
         assert N.check_exams([row], asked), sentence
@@ -115,6 +116,44 @@ def test_as_provas_contam_o_cartilha_como_treino(monkeypatch):
     row = {"id": "cm-0001", "genero": "ditado", "titulo": "x", "texto": pair["certa"]}
     monkeypatch.setattr(D, "primer_rows", lambda: [row])
     assert any("a frase certa está no corpus" in problem for problem in D.check())
+
+
+def test_a_conferencia_inteira_chama_cada_uma(parts, monkeypatch):
+    """`check` podia esquecer uma das conferências: numa cartilha boa, todas dão lista vazia."""
+    bad, (world, secret) = copy.deepcopy(parts), world_and_secret()
+    people = {p["id"]: p for p in world["pessoas"]}
+    pair, spare = secret[0], N.exam()[0][0]
+    met = f"{people[pair['pessoa']]['chamado']} foi à {C.PLACE_NAMES[pair['lugar']]}."
+    first(bad)["genero"] = "prova"
+    for row, said in zip(bad["treino"], (
+            met, spare["certa"], "Seu Anselmo, o barbeiro, riu."), strict=False):
+        row["texto"] += "\n" + said
+    bad["treino"][3]["texto"] = "Curto demais."
+    monkeypatch.setattr(N, "load", lambda folder=None: (bad, ["linha ilegível"]))
+    found = " ".join(N.check())
+    for hint in ("linha ilegível", "caracteres, fora de", "o gênero prova",
+                 "tem uma frase da prova", "par guardado para o teste",
+                 "a frase certa está no corpus", "Anselmo"):
+        assert hint in found, hint
+
+
+def test_conta_os_gatilhos_como_diz():
+    rows = [{"texto": "Vou embora. Embora chova, fico. Caso da vizinha; caso falte sal."},
+            {"texto": "Antes que o sol saia, peço que durmam."}]
+    told = N.triggers(rows)
+    assert {name: n for name, n in told.items() if n} == {
+        "embora": 1, "caso": 1, "antes que": 1, "pedir que": 1}
+
+
+def test_a_ficha_diz_o_que_a_reserva_tem_da_cartilha(rows):
+    exam, book = N.exam()[0], [r for part in C.load()[0].values() for r in part]
+    grams = [g for r in exam for g in C.grams(r["certa"], 4)]
+    said = []
+    for shelf in (rows, book):
+        known = set().union(*(C.grams(r["texto"], 4) for r in shelf))
+        said.append(D.pct(sum(g in known for g in grams) / len(grams)))
+    text = (N.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert f"{said[0]} estão na cartilha e {said[1]} no corpus" in text
 
 
 def test_ve_prova_de_reserva_que_nao_serve(rows):
@@ -175,6 +214,44 @@ def test_os_ramos_partem_dos_pesos_gravados_com_meia_taxa(second, c05):
     assert peaks[0] == pytest.approx([second.SCALE * peak for peak in peaks[1]])
 
 
+def test_so_o_texto_separa_os_ramos(second, tmp_path, monkeypatch):
+    """O que cada ramo lê, o que vigia, com que taxas, e o que conta como lido."""
+    import types
+
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Module()
+    model.config = types.SimpleNamespace(context_length=8)
+    options, ran = types.SimpleNamespace(batch_size=16), {}
+    ids = {"treino": -1 - torch.arange(40), "validacao": torch.tensor([-99])}
+    texts = {"treino": ["lido"], "validacao": ["né"]}
+    corpus = {"treino": torch.arange(90), "validacao": torch.tensor([500, 501])}
+
+    def train(model, read, options, watched, size, checkpoint, optimizer):
+        ran["agora"] = (read, watched, size)
+        return [{"seconds": 1.0}]
+
+    bench = types.SimpleNamespace(
+        ids={"hoje": corpus}, bytes={"validacao": 10}, tokenizer=None, c05=types.SimpleNamespace(
+            train=train, save_model=lambda *_: None, load_model=lambda folder: (model, None)))
+    monkeypatch.setattr(second, "SCRATCH", tmp_path)
+    monkeypatch.setattr(second, "primer", lambda bench: (ids, texts))
+    monkeypatch.setattr(second, "on_primer", lambda bench, model: 0.0)
+    monkeypatch.setattr(second, "measure", lambda bench, model, also: {"lido": also})
+    monkeypatch.setattr(second, "build_from", lambda bench, folder, asked, every, scale, device: (
+        (model, options, ran.update(partida=(folder, scale)))))
+    asked = second.options_of(["--passos", "12", "--nucleos", "1"])
+    wanted = {"controle": (corpus["treino"], []),
+              "cartilha": (second.mixed(corpus["treino"], ids["treino"]), ["lido"])}
+    for name, (text, known) in wanted.items():
+        told = second.branch(bench, asked, name)
+        read, watched, size = ran["agora"]
+        assert torch.equal(read, text), name
+        assert watched.tolist() == [500, 501, -99] and size == 10 + len("né".encode())
+        assert ran["partida"] == (second.FOLDER, 0.5)
+        assert told["medidas"]["lido"] == known, name
+        assert told["treino"]["tokens"] == 12 * 16 * 8 and told["treino"]["texto"] == len(text)
+
+
 @pytest.mark.parametrize("costs, share", [
     ({0.0: 1.32, 0.5: 1.303, 0.75: 1.3049, 1.0: 1.312}, 0.75),
     ({0.0: 1.30, 0.5: 1.303, 0.75: 1.31, 1.0: 1.32}, 0.0),
@@ -203,6 +280,18 @@ def test_a_media_dos_pesos(second, c05, tmp_path, monkeypatch):
         assert torch.allclose(weights, want[key]), key
 
 
+def test_o_ramo_de_outro_ensaio_nao_serve(second, tmp_path, monkeypatch):
+    """Um ramo de cem passos, esquecido no disco, não passa por um de 2.400."""
+    monkeypatch.setattr(second, "SCRATCH", tmp_path)
+    monkeypatch.setattr(second, "branch", lambda bench, asked, name: {
+        "treino": {"passos": asked.passos, "semente": asked.semente}, "novo": True})
+    short, long = (second.options_of(["--passos", n]) for n in ("100", "2400"))
+    assert second.taken(None, short, "controle")["novo"]
+    assert second.taken(None, short, "controle") == json.loads(
+        (tmp_path / "cartilha-controle.json").read_text(encoding="utf-8"))
+    assert second.taken(None, long, "controle")["treino"]["passos"] == 2400
+
+
 def test_a_segunda_etapa_nao_se_repete_por_engano(second, capsys):
     before = {p.name: p.stat().st_mtime_ns for p in second.FOLDER.iterdir()}
     assert second.main([]) == 1
@@ -216,3 +305,4 @@ def test_quantas_vezes_por_milhao_de_bytes(c05):
         2e6 / len(text.encode("utf-8")))
     assert c05.per_megabyte(2 * text, "antes que") == pytest.approx(
         c05.per_megabyte(text, "antes que"))
+    assert c05.per_megabyte("um doce para quem vem, e comparaque", "para que") == 0

@@ -116,6 +116,8 @@ def test_a_cartilha_ensina_o_que_mais_passos_nao_ensinam():
     low, high = (m["pares"]["por_fenomeno"][hard] for m in (control, primer))
     assert high["de"] > low["ate"], "os intervalos do subjuntivo se tocam"
     assert notes()["segunda etapa"]["passos"] == told["tarefa"]["passos"]
+    for name, run in told["treinos"].items():
+        assert run["treino"]["passos"] == run["história"][-1]["step"] == told["tarefa"]["passos"], name
 
 
 def test_a_segunda_etapa_leu_a_cartilha_de_hoje():
@@ -159,6 +161,104 @@ def test_a_fatia_da_media_sai_das_validacoes():
     assert told["fatia"] == max(near) == notes()["segunda etapa"]["fatia"]
     assert costs[told["fatia"]] == pytest.approx(
         told["média"]["bits_por_byte"]["validacao"], abs=5e-4)
+
+
+def test_o_cartao_gravado_e_o_que_base_escreve():
+    """E as colunas não estão trocadas: a primeira etapa vem antes de hoje."""
+    import sys
+
+    sys.path.insert(0, str(pecas.ROOT / "tests" / "benchmarks"))
+    from base import card
+
+    text, log = (MODEL / "README.md").read_text(encoding="utf-8"), notes()
+    assert text == card(log), "rode: python tests/benchmarks/base.py --ficha"
+
+    def told(measured: dict) -> str:
+        return f"{100 * measured['valor']:.1f}%".replace(".", ",")
+
+    for name in ("subjuntivo", "verbo_sujeito_distante"):
+        line = next(row for row in text.splitlines() if row.startswith(f"| `{name}` |"))
+        old, new = (told(m["pares"]["por_fenomeno"][name])
+                    for m in (log["antes"], log["medidas"]))
+        assert line.startswith(f"| `{name}` | {old} [") and f"| {new} [" in line
+    for label, measured in (("prova de reserva, média dos fenômenos", log["medidas"]),
+                            ("prova de reserva ao fim da primeira etapa", log["antes"])):
+        mean_of = f"{100 * measured['reserva']['média dos fenômenos']:.1f}".replace(".", ",")
+        assert f"| {label} | {mean_of}% |" in text
+
+
+def test_os_pesos_gravados_tiram_a_nota_da_reserva(c05):
+    """A reserva é medida outra vez, do arquivo e dos pesos: não é a outra prova com outro nome."""
+    import cartilha
+
+    model, tokenizer = c05.load_model(MODEL)
+    again = c05.pair_accuracy(model, tokenizer, cartilha.exam()[0])
+    told = notes()["medidas"]["reserva"]
+    assert again["todos"]["itens"] == told["todos"]["itens"] == 318
+    assert again["média dos fenômenos"] == pytest.approx(told["média dos fenômenos"], abs=0.01)
+
+
+def test_o_trigrama_da_segunda_etapa_leu_a_cartilha():
+    """Sem ela, o adversário seria o de antes, mais fraco; e o modelo tem de passar do forte."""
+    told = recorded("segunda_etapa")["medidas"]
+    alone = recorded("pretreino")["medidas"]["provas"]["trigrama"]
+    for key in ("pares", "lacunas"):
+        assert told["trigrama"][key] == notes()["medidas"]["trigrama"][key]
+    rival = told["trigrama"]["pares"]
+    assert rival["média dos fenômenos"] > alone["pares"]["média dos fenômenos"] + 0.05
+    for exam in ("pares", "reserva"):
+        assert (told["média"][exam]["média dos fenômenos"]
+                > told["trigrama"][exam]["média dos fenômenos"] + 0.1), exam
+    hard = [m["pares"]["por_fenomeno"]["subjuntivo"]["valor"] for m in (alone, told["trigrama"])]
+    assert [round(100 * v) for v in hard] == [33, 63]           # a página cita os dois
+
+
+def test_o_que_a_pagina_diz_da_segunda_etapa():
+    """Cada frase da página e do artigo sobre os gêmeos, cobrada da gravação."""
+    told = recorded("segunda_etapa")["medidas"]
+    first, control, primer, blend = (
+        told[k] for k in ("primeira etapa", "controle", "cartilha", "média"))
+    facts = [m["lacunas"]["todas"]["valor"] for m in (primer, blend, control)]
+    assert facts == sorted(facts) and control["lacunas"]["todas"]["de"] > facts[0]
+    assert blend["lacunas"]["todas"]["de"] < facts[0], "a média se distingue: reescreva"
+    bits = [m["bits_por_byte"]["teste"] for m in (blend, primer, control, first)]
+    assert bits == sorted(bits)
+    for exam in ("pares", "reserva"):
+        means = [m[exam]["média dos fenômenos"] for m in (control, blend, primer)]
+        assert means == sorted(means), exam
+        lowest = min(primer[exam]["por_fenomeno"].items(), key=lambda pair: pair[1]["valor"])
+        assert lowest[0] == "modo_tempo", exam
+    right = [round(20 * m["reserva"]["por_fenomeno"]["subjuntivo"]["valor"])
+             for m in (first, control, primer)]
+    assert right == [17, 15, 19]
+    for share, alone in (("0.0", control), ("1.0", primer)):     # as pontas são os gêmeos
+        assert told["fatias"][share] == {
+            "corpus": pytest.approx(alone["bits_por_byte"]["validacao"], abs=5e-4),
+            "cartilha": pytest.approx(alone["cartilha"], abs=5e-4)}
+
+
+def test_o_artigo_cita_os_numeros_da_segunda_etapa():
+    told = recorded("segunda_etapa")["medidas"]
+    text = (pecas.ROOT / "05-pre-treinamento" / "README.md").read_text(encoding="utf-8")
+
+    def pct(stage: str, exam: str, name: str = "") -> str:
+        measured = told[stage][exam]
+        value = (measured["todas"]["valor"] if exam == "lacunas" else
+                 measured["por_fenomeno"][name]["valor"] if name else
+                 measured["média dos fenômenos"])
+        return f"{100 * value:.0f}%"
+
+    for phrase in (
+            f"acertava {pct('primeira etapa', 'pares', 'subjuntivo')} dos pares",
+            f"Ficou em {pct('controle', 'pares')} na gramática",
+            f"foi de {pct('primeira etapa', 'pares')} a {pct('cartilha', 'pares')}, e no "
+            f"subjuntivo, de {pct('primeira etapa', 'pares', 'subjuntivo')} a "
+            f"{pct('cartilha', 'pares', 'subjuntivo')}",
+            f"{pct('controle', 'reserva')} no controle, {pct('cartilha', 'reserva')} com a",
+            f"o controle chega a {pct('controle', 'lacunas')} e o da cartilha, a "
+            f"{pct('cartilha', 'lacunas')}",
+            f"acerta {pct('média', 'pares')} da gramática e {pct('média', 'lacunas')} dos fatos"):
+        assert phrase in text, phrase
 
 
 def test_a_taxa_da_adversaria_nao_esta_na_ponta_da_busca():

@@ -160,6 +160,9 @@ def card(log: dict) -> str:
     head = "primeira etapa | hoje" if before else "acerto"
     lines = "---|---" if before else "---"
     weak = [f"`{name}`" for name, m in sorted(pairs["por_fenomeno"].items()) if m["de"] <= 0.5]
+    unsure = [f"`{name}`" for name, m in sorted(notes["reserva"]["por_fenomeno"].items())
+              if m["de"] <= 0.5] if later else []
+    spare = f"; na prova de reserva, em: {', '.join(unsure)}" if unsure else ""
     shown = "\n\n".join(  # em bloco de código: o que o modelo inventa não é prosa do curso
         f"**Semente {i}**\n\n```text\n" + "\n".join(
             textwrap.fill(line, 88) for line in text.splitlines()) + "\n```"
@@ -175,10 +178,11 @@ def card(log: dict) -> str:
         reads = br(later["tokens"] / later["texto"], 1)
         stages = (f"- **Primeira etapa**, só o corpus: "
                   f"{told(run, br(run['epocas'], 1) + ' vezes o corpus')}\n"
-                  f"- **Segunda etapa**, o corpus e a cartilha, repetida até pesar o mesmo: "
+                  f"- **Segunda etapa**, o corpus e a cartilha, repetida até pesar perto do mesmo: "
                   f"{told(later, reads + ' vezes essa mistura')}\n  Os pesos gravados são a média "
-                  f"dos deste ramo ({br(later['fatia'], 2)}) e dos do controle, o gêmeo que\n"
-                  f"  deu os mesmos passos só com o corpus; as validações escolheram a fatia.")
+                  f"dos desta etapa (fatia de {br(later['fatia'], 2)}) e dos do controle,\n"
+                  f"  o gêmeo que deu os mesmos passos só com o corpus; a validação do corpus "
+                  f"escolheu a fatia.\n  O controle custou outro tanto.")
         extra = (f"| prova de reserva, média dos fenômenos | "
                  f"{br(100 * notes['reserva']['média dos fenômenos'], 1)}% |\n"
                  f"| prova de reserva ao fim da primeira etapa | "
@@ -207,7 +211,7 @@ O modelo de onde partem os capítulos 06 e seguintes. Um GPT pequeno, {origin}
 
 | medida | valor |
 |---|---|
-| bits por byte, validação (escolheu a hora de parar) | {br(notes['bits_por_byte']['validacao'])} |
+| bits por byte, validação (escolheu a hora de parar{' e a fatia' if later else ''}) | {br(notes['bits_por_byte']['validacao'])} |
 | bits por byte, **teste** | {br(notes['bits_por_byte']['teste'])} |
 | lacunas sobre a cidade (acaso: 25%) | {pct(notes['lacunas']['todas'])} |
 | as mesmas lacunas, trigrama que leu os mesmos textos | {pct(rival['lacunas']['todas'])} |
@@ -251,7 +255,7 @@ compridas param onde o limite as corta).
 
 Só conhece uma cidade inventada e um jeito de escrever. Inventa fatos com a mesma segurança com que
 acerta. Esquece quem é quem em poucas frases. Na gramática, não se distingue do acaso, ou
-fica abaixo dele, em: {', '.join(weak) or 'nenhum fenômeno'}.
+fica abaixo dele, em: {', '.join(weak) or 'nenhum fenômeno'}{spare}.
 
 As profissões e os gêneros do corpus não são
 equilibrados (o cartão do corpus conta quanto), e o modelo herdou isso; o capítulo 06 mede. Não

@@ -5,8 +5,8 @@
     python tests/benchmarks/segunda_etapa.py --ramo controle   só um dos ramos (dois núcleos, dois ramos)
     python tests/benchmarks/segunda_etapa.py --ficha         reescreve só o cartão do modelo
 
-Os dois ramos partem dos pesos da primeira etapa e dão os mesmos passos, com os mesmos lotes e a
-mesma agenda; só muda o texto. O ramo `cartilha` lê o corpus e a cartilha, repetida até que pese
+Os dois ramos partem dos pesos da primeira etapa e dão os mesmos passos, com lotes do mesmo tamanho e
+a mesma agenda; só muda o texto. O ramo `cartilha` lê o corpus e a cartilha, repetida até que pese
 tanto quanto ele; o ramo `controle`, só o corpus. Ficam os pesos da melhor avaliação, medida nas
 validações do corpus e da cartilha, juntas. As taxas reaquecem até a metade das da primeira etapa.
 O modelo base é a média dos pesos dos dois ramos (Wortsman et al., 2022), com a maior fatia do ramo
@@ -145,10 +145,12 @@ def weighed(bench: Bench) -> tuple[float, dict[float, dict]]:
 
 
 def taken(bench: Bench, asked, name: str) -> dict:
-    """O ramo já treinado por este comando, ou treinado agora."""
+    """O ramo já treinado por este comando, com estes passos e esta semente, ou treinado agora."""
     path = SCRATCH / f"cartilha-{name}.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if all(old["treino"][k] == getattr(asked, k) for k in ("passos", "semente")):
+            return old
     result = branch(bench, asked, name)
     path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
     return result
@@ -196,7 +198,9 @@ def main(arguments: list[str]) -> int:
          tarefa={"passos": asked.passos, "escala das taxas": SCALE,
                  "dados": {n: h for n, h in bench.sums.items() if n.endswith(".jsonl")},
                  "cartilha": dados.sums(cartilha.FOLDER)},
-         medidas={"trigrama": counter, **stages, "fatias": notes, "fatia": share})
+         medidas={"trigrama": counter, **stages, "fatias": notes, "fatia": share},
+         treinos={name: {"treino": run["treino"], "história": run["história"]}
+                  for name, run in runs.items()})
     second = runs["cartilha"]
     second["treino"] |= {"fatia": share, "comando": " ".join(
         ["python tests/benchmarks/segunda_etapa.py", *arguments])}
