@@ -1,9 +1,9 @@
 """A segunda etapa do modelo base: o mesmo treino, com a Cartilha da Professora Marta e sem ela.
 
-    python tests/benchmarks/base.py --passos 5000      a primeira etapa, só com o corpus
-    python tests/benchmarks/segunda_etapa.py                 a segunda: grava o modelo e a comparação
-    python tests/benchmarks/segunda_etapa.py --ramo controle   só um dos ramos (dois núcleos, dois ramos)
-    python tests/benchmarks/segunda_etapa.py --ficha         reescreve só o cartão do modelo
+    python tests/benchmarks/base.py --passos 5000              a primeira etapa, só com o corpus
+    python tests/benchmarks/segunda_etapa.py                   a segunda: o modelo e a comparação
+    python tests/benchmarks/segunda_etapa.py --ramo controle   só um dos ramos
+    python tests/benchmarks/segunda_etapa.py --ficha           reescreve só o cartão do modelo
 
 Os dois ramos partem dos pesos da primeira etapa e dão os mesmos passos, com lotes do mesmo tamanho e
 a mesma agenda; só muda o texto. O ramo `cartilha` lê o corpus e a cartilha, repetida até que pese
@@ -206,7 +206,7 @@ def main(arguments: list[str]) -> int:
         ["python tests/benchmarks/segunda_etapa.py", *arguments])}
     bench.c05.save_model(model, tokenizer, FOLDER)
     log |= {"segunda etapa": second["treino"], "antes": before, "medidas": final,
-            "história": log["história"], "história da segunda etapa": second["história"]}
+            "história da segunda etapa": second["história"]}
     log_path.write_text(json.dumps(log, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (FOLDER / "README.md").write_text(card(log), encoding="utf-8")
     write_sums()
