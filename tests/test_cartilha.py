@@ -292,6 +292,14 @@ def test_o_ramo_de_outro_ensaio_nao_serve(second, tmp_path, monkeypatch):
     assert second.taken(None, long, "controle")["treino"]["passos"] == 2400
 
 
+def test_a_reserva_e_a_prova_da_cartilha(second):
+    import types
+
+    bench = types.SimpleNamespace(tokenizer=None, c05=types.SimpleNamespace(
+        pair_accuracy=lambda model, tokenizer, rows: rows))
+    assert second.on_reserve(bench, None) == N.exam()[0]
+
+
 def test_a_segunda_etapa_nao_se_repete_por_engano(second, capsys):
     before = {p.name: p.stat().st_mtime_ns for p in second.FOLDER.iterdir()}
     assert second.main([]) == 1
