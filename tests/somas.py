@@ -24,6 +24,7 @@ FILE_OF = {
     "ABLATIONS_SHA256": "tests/benchmarks/resultados/ablacoes.json",
     "LADDER_SHA256": "tests/benchmarks/resultados/escada.json",
     "PRETRAINING_SHA256": "tests/benchmarks/resultados/pretreino.json",
+    "RACE_SHA256": "tests/benchmarks/resultados/corrida.json",
     "RULER_SHA256": "tests/benchmarks/resultados/regua.json",
     "SPEED_SHA256": "tests/benchmarks/resultados/velocidade.json",
     "DIARY_SHA256": "tests/benchmarks/resultados/diario.json",

@@ -22,8 +22,8 @@ def load(name: str) -> dict:
 
 def test_ha_resultados():
     assert {"bpe", "vazao", "conjuntos", "curvas", "quanto_texto", "historia", "ablacoes",
-            "sentimento", "diario", "escada", "pretreino", "regua", "velocidade"
-            } <= {p.stem for p in FILES}
+            "sentimento", "diario", "escada", "pretreino", "regua", "velocidade",
+            "corrida"} <= {p.stem for p in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -102,14 +102,14 @@ class Bench:
                                 checkpoint_every=steps)
         return model, options, c.make_optimizer(model, options)
 
-    def paces(self, laps: int = 8, seconds: float = 2.5) -> dict[str, float]:
+    def paces(self, recipes, laps: int = 8, seconds: float = 2.5) -> dict[str, float]:
         """Segundos por passo de cada receita, em modelos que se jogam fora.
 
         As receitas se alternam, e fica a mediana das voltas: se a máquina engasga, engasga
-        para as três.
+        para todas.
         """
         tools, racers, laps_of = self.c05.mixed_precision(torch.device("cpu")), {}, {}
-        for recipe in BUDGETS:
+        for recipe in recipes:
             racers[recipe], laps_of[recipe] = self.build(recipe, 100_000, 99, 1e-3), []
         for lap in range(laps + 1):
             for recipe, (model, options, optimizer) in racers.items():
@@ -204,7 +204,7 @@ def main(arguments: list[str]) -> int:
                      "dados": {n: h for n, h in bench.sums.items() if n.endswith(".jsonl")}},
              medidas=out)
 
-    out["segundos_por_passo"] = out["segundos_por_passo"] or bench.paces()
+    out["segundos_por_passo"] = out["segundos_por_passo"] or bench.paces(BUDGETS)
 
     def steps_in(recipe: str, seconds: float) -> int:
         return max(20, round(seconds / out["segundos_por_passo"][recipe]))
