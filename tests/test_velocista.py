@@ -392,6 +392,10 @@ def test_o_artigo_e_a_pagina_dizem_da_corrida_o_que_se_gravou():
     def br(value: float, digits: int = 3) -> str:
         return f"{value:.{digits}f}".replace(".", ",")
 
+    def share(runs: list[dict], exam: str) -> str:
+        part = {"lacunas": "todas", "pares": "todos"}[exam]
+        return f"{100 * sum(run[exam][part]['valor'] for run in runs) / len(runs):.0f}%"
+
     plain, now, alone, pair = (mean(table["gpt2"]["120"]), mean(table["hoje"]["120"]),
                                mean(table["velocista"]["120"]),
                                mean(table["velocista"]["120"], "dupla"))
@@ -403,7 +407,9 @@ def test_o_artigo_e_a_pagina_dizem_da_corrida_o_que_se_gravou():
             f"velocista a {br(alone)}: {br(alone / plain)} da receita antiga",
             f"os {br(told['segundos_da_contagem'], 0)} segundos da contagem, {br(pair)}: "
             f"{br(pair / plain)}.",
-            f"de graça, vai a {br(mixed['gpt2'])}, ainda longe dos {br(mixed['velocista'])}"):
+            f"de graça, vai a {br(mixed['gpt2'])}, ainda longe dos {br(mixed['velocista'])}",
+            f"o velocista acerta {share(table['velocista']['240'], 'lacunas')} das lacunas",
+            f"e {share(table['velocista']['240'], 'pares')} dos pares mínimos"):
         assert phrase in text, phrase
     # "chega em um minuto aonde a do GPT-2 não chega em quatro"
     assert max(run["bits_por_byte"] for run in table["velocista"]["60"]) < min(
@@ -412,6 +418,11 @@ def test_o_artigo_e_a_pagina_dizem_da_corrida_o_que_se_gravou():
     ratios = [mean(table["velocista"][s]) / mean(table["gpt2"][s])
               for s in ("30", "60", "120", "240")]
     assert ratios == sorted(ratios)
+    # "acerta tanto quanto o modelo base": a taxa dele cai dentro dos três intervalos
+    path = pecas.ROOT / "05-pre-treinamento" / "modelo" / "treino.json"
+    base = json.loads(path.read_text(encoding="utf-8"))["medidas"]["lacunas"]["todas"]["valor"]
+    for run in table["velocista"]["240"]:
+        assert run["lacunas"]["todas"]["de"] < base < run["lacunas"]["todas"]["ate"]
     # "dos 120 aos 240 segundos o velocista quase não melhora"
     assert 0 < alone - mean(table["velocista"]["240"]) < 0.1 * (
         mean(table["velocista"]["60"]) - alone) + 0.005
